@@ -1,0 +1,179 @@
+#pragma once
+// AIOFile: a file that is read and written at explicit offsets.
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <aiofile/error.hpp>
+#include <aiofile/file_operation.hpp>
+#include <aiofile/lifecycle_operations.hpp>
+#include <aiofile/mode.hpp>
+#include <aiofile/options.hpp>
+#include <aiofile/read_operation.hpp>
+#include <aiofile/shared_file.hpp>
+#include <aiofile/text.hpp>
+#include <aiofile/write_operation.hpp>
+#include <caio/config.hpp>
+#include <caio/context.hpp>
+
+namespace aiofile::inline CAIO_ABI {
+
+/// A handle to an open file, without a file pointer. Any number of operations may be in flight at once.
+///
+/// Move-only. Operations hold the file's state, so the handle may move or go while they run; the descriptor is closed by
+/// the last close(), or when the last handle and operation are gone (then on the spot, and an error is lost). Buffers and
+/// views that are passed in live until the await is done; rvalue strings and vectors are taken over. Operations resume on
+/// the context's thread. They throw FileError: EBADF for a file that is not open or not open for that. Wrong arguments
+/// are std::invalid_argument, thrown by the call. In text mode read() checks that it gives valid UTF-8 (DecodeError).
+class AIOFile {
+ public:
+  /// No I/O yet. std::invalid_argument: a bad mode, an unknown encoding, a path with a NUL in it.
+  explicit AIOFile(std::filesystem::path path, std::string_view mode = "r", OpenOptions options = {})
+      : AIOFile(std::move(path), parse_mode(mode), options) {}
+
+  /// An open descriptor of the caller's, borrowed: never closed by us, its flags never changed. It is open at once.
+  static AIOFile from_fd(int fd, std::string_view mode, OpenOptions options = {}) {
+    AIOFile file("/dev/fd/" + std::to_string(fd), parse_mode(mode), options);
+    detail::FileState& state = *file.state_;
+    state.engine = file.context().engine();
+    state.file->descriptor = caio::Descriptor(fd);
+    state.file->borrowed = true;
+    state.file->owners = 1;
+    state.life = detail::FileState::Life::open;
+    return file;
+  }
+
+  AIOFile(AIOFile&&) = default;
+  AIOFile& operator=(AIOFile&&) = default;
+
+  /// Yields the descriptor (std::optional<int>) from the call that opened it, nullopt when it is open already. Concurrent
+  /// calls wait for the first. After a failure it can be tried again; after close() it is EBADF.
+  auto open() { return detail::OpenFileOperation(context().engine(), state_); }
+
+  /// Opens the file and yields it.
+  auto operator co_await() & { return Opener<AIOFile&>(*this); }
+  auto operator co_await() && { return Opener<AIOFile>(std::move(*this)); }
+
+  /// Closes this handle. Never syncs, and is not stopped by a stop token. Waits of reads and writes for a pipe or terminal
+  /// are cancelled, other operations waited for. Again: does nothing. Reports a sync that has failed before (EIO).
+  auto close() { return detail::CloseFileOperation(detail::engine_of(state_), state_); }
+
+  /// True before open() and after close().
+  [[nodiscard]] bool closed() const noexcept { return state_->life != detail::FileState::Life::open; }
+  /// The descriptor; -1 when it is not open.
+  [[nodiscard]] int fileno() const noexcept { return closed() ? -1 : state_->file->descriptor.fileno(); }
+  [[nodiscard]] const std::filesystem::path& name() const noexcept { return state_->path; }
+  [[nodiscard]] const Mode& mode() const noexcept { return state_->mode; }
+  /// The canonical name: "utf-8".
+  [[nodiscard]] const std::string& encoding() const noexcept { return state_->encoding; }
+  /// The context of its operations; before open(), the one that it would be.
+  [[nodiscard]] caio::Context& context() const {
+    if (state_->engine) return *static_cast<caio::Context*>(state_->engine->handle);
+    return context_ != nullptr ? *context_ : caio::Context::current();
+  }
+
+  /// Yields a std::string of `size` bytes, or fewer when the end of the file comes first; -1: all up to the end. Memory is
+  /// allocated as data comes, not for `size`. Text: a range that cuts a character is a DecodeError.
+  auto read(std::int64_t size = -1, std::uint64_t offset = 0) {
+    return detail::ReadOperation<std::string>(state_, checked_size(size), checked_offset(offset, "read"),
+                                              !state_->mode.binary);
+  }
+  /// The same as a std::vector<std::byte>, never decoded.
+  auto read_bytes(std::int64_t size = -1, std::uint64_t offset = 0) {
+    return detail::ReadOperation<std::vector<std::byte>>(state_, checked_size(size),
+                                                         checked_offset(offset, "read_bytes"), false);
+  }
+  /// Fills `memory` unless the end comes first; yields the number of bytes (std::size_t). Nothing is allocated.
+  auto read_into(std::span<std::byte> memory, std::uint64_t offset = 0) {
+    return detail::ReadIntoOperation(state_, memory, checked_offset(offset, "read_into"));
+  }
+
+  /// Writes all of it or fails; yields the number of bytes (std::size_t). Mode 'a', or O_APPEND: at the end, whatever the
+  /// offset. A write beyond the end leaves a hole that reads as zeros.
+  auto write(std::string_view text, std::uint64_t offset = 0) {
+    return detail::WriteOperation<std::string_view>(state_, text, checked_offset(offset, "write"));
+  }
+  template <std::same_as<std::string> S>
+  auto write(S&& text, std::uint64_t offset = 0) {
+    return detail::WriteOperation<std::string>(state_, std::move(text), checked_offset(offset, "write"));
+  }
+  auto write_bytes(std::span<const std::byte> bytes, std::uint64_t offset = 0) {
+    return detail::WriteOperation<std::span<const std::byte>>(state_, bytes, checked_offset(offset, "write_bytes"));
+  }
+  auto write_bytes(std::vector<std::byte>&& bytes, std::uint64_t offset = 0) {
+    return detail::WriteOperation<std::vector<std::byte>>(state_, std::move(bytes),
+                                                          checked_offset(offset, "write_bytes"));
+  }
+
+  /// Make durable every write of this file and its clones that was started before. Concurrent ones share a system call.
+  /// Once one has failed with EIO, ENOSPC or EDQUOT, all later ones fail: the kernel forgets what it could not write.
+  auto fsync() { return detail::SyncOperation(state_, false); }
+  /// The same without metadata that is not needed to read the data back (fdatasync(2)).
+  auto fdsync() { return detail::SyncOperation(state_, true); }
+
+  /// Makes the file `length` bytes long; what is added reads as zeros.
+  auto truncate(std::uint64_t length) {
+    return detail::SimpleFileOperation<void>(state_, detail::Access::write, "truncate", caio::Opcode::truncate,
+                                             static_cast<std::int64_t>(checked_offset(length, "truncate")));
+  }
+  /// Yields the length in bytes (std::uint64_t); never suspends.
+  auto size() {
+    return detail::SimpleFileOperation<std::uint64_t>(state_, detail::Access::any, "size", caio::Opcode::size, -1);
+  }
+
+  /// Another owner of the same descriptor; the last close() closes it. FileError EBADF when this one is not open.
+  [[nodiscard]] AIOFile clone() {
+    if (closed()) throw FileError("clone", state_->path, EBADF);
+    return AIOFile(state_.clone());
+  }
+
+ private:
+  template <class File>
+  class [[nodiscard]] Opener final : public detail::OpenFileOperation {
+   public:
+    explicit Opener(File&& file) : OpenFileOperation(file.context().engine(), file.state_), file_(std::forward<File>(file)) {}
+    File await_resume() {
+      OpenFileOperation::await_resume();
+      return std::forward<File>(file_);
+    }
+
+   private:
+    File file_;
+  };
+
+  AIOFile(std::filesystem::path&& path, const Mode& mode, const OpenOptions& options) : context_(options.context) {
+    if (path.native().find('\0') != std::string::npos) {
+      throw std::invalid_argument("aiofile: a path with a NUL in it");
+    }
+    state_ = detail::FileRef(new detail::FileState(std::move(path), mode, canonical_encoding(options.encoding)));
+    state_->extra_flags = options.flags;
+    state_->permissions = options.permissions;
+  }
+  explicit AIOFile(detail::FileRef state) noexcept : state_(std::move(state)) {}
+
+  static std::int64_t checked_size(std::int64_t size) {
+    if (size < -1) throw std::invalid_argument("aiofile::AIOFile::read: a negative size");
+    return size;
+  }
+  static std::uint64_t checked_offset(std::uint64_t offset, const char* what) {
+    if (offset > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
+      throw std::invalid_argument(std::string("aiofile::AIOFile::") + what + ": an offset or length above INT64_MAX");
+    }
+    return offset;
+  }
+
+  detail::FileRef state_;
+  caio::Context* context_ = nullptr;
+};
+
+}  // namespace aiofile::inline CAIO_ABI

@@ -1,0 +1,126 @@
+#pragma once
+// What the operations on an open file have in common: admission, their place among those in flight, errors.
+
+#include <cerrno>
+#include <cstdint>
+#include <exception>
+#include <utility>
+
+#include <aiofile/error.hpp>
+#include <aiofile/shared_file.hpp>
+#include <caio/config.hpp>
+#include <caio/context.hpp>
+#include <caio/operation.hpp>
+
+namespace aiofile::inline CAIO_ABI::detail {
+
+enum class Access : std::uint8_t { any, read, write };
+
+/// The engine of a file that is open; before that, the current one: there the operation fails.
+inline caio::Engine& engine_of(const FileRef& file) {
+  return file->engine ? *file->engine : *caio::Context::current().engine();
+}
+
+/// An operation on an open file. It holds the file's state, so that the AIOFile may move or go.
+class FileOperation : public caio::OperationBase {
+ protected:
+  FileOperation(FileRef file, Access access, const char* what)
+      : OperationBase(engine_of(file)), file_(std::move(file)), access_(access), what_(what) {}
+  FileOperation(FileOperation&&) = default;
+  ~FileOperation() { drop(); }
+
+  /// First step, when the file has been found open and the mode right. True: finished.
+  virtual bool begin() noexcept = 0;
+  /// Next step, when the request has ended. True: finished.
+  virtual bool proceed() noexcept { return true; }
+
+  /// Takes the operation back. Derived classes whose members are used by the request call it in their destructors.
+  void drop() noexcept {
+    abandon();
+    leave();
+  }
+
+  [[nodiscard]] FileState& state() const noexcept { return *file_; }
+  [[nodiscard]] OpenFile& file() const noexcept { return *file_->file; }
+
+  void check() const {
+    if (result < 0) throw FileError(what_, file_->path, static_cast<int>(-result), transferred());
+  }
+  [[nodiscard]] virtual std::uint64_t transferred() const noexcept { return 0; }
+
+  /// Lets the oldest sync begin whose writes have ended, unless one runs.
+  void wake_sync() noexcept {
+    if (file().leader != nullptr || file().syncs.empty()) return;
+    caio::Request& first = file().syncs.front();
+    if (!file().written(first.length)) return;
+    file().leader = &first;
+    engine().unpark(first);
+  }
+
+ private:
+  bool advance() noexcept final {
+    if (!std::exchange(admitted_, true)) {
+      if (const int error = obstacle(); error != 0) {
+        result = -error;
+        return true;
+      }
+      descriptor = file().descriptor;
+      const bool finished = begin();
+      if (!descriptor.takes_nowait()) file().descriptor.refuses_nowait();  // asked once
+      if (!finished) enter();
+      return finished;
+    }
+    if (!proceed()) return false;
+    leave();
+    return true;
+  }
+
+  [[nodiscard]] int obstacle() const noexcept {
+    if (file_->life != FileState::Life::open || engine().ended()) return EBADF;
+    if (access_ == Access::read && !file_->mode.readable) return EBADF;
+    if (access_ == Access::write && !file_->mode.writable) return EBADF;
+    return 0;
+  }
+
+  void enter() noexcept {
+    in_flight_.request = this;
+    if (access_ == Access::write) in_flight_.sequence = ++file().last_write;
+    (access_ == Access::write ? file().writes : file().others).push_back(in_flight_);
+  }
+
+  void leave() noexcept {
+    if (!in_flight_.linked()) return;
+    in_flight_.unlink();
+    if (access_ == Access::write) wake_sync();
+    if (!file().idle()) return;
+    if (!file().closers.empty()) engine().unpark(file().closers.front());
+    if (file().close_when_idle) file().close();
+  }
+
+  FileRef file_;
+  Access access_;
+  bool admitted_ = false;
+  const char* what_;
+  InFlight in_flight_;
+};
+
+/// An operation of one step; gives the request's result, or nothing.
+template <class T>
+class [[nodiscard]] SimpleFileOperation final : public FileOperation {
+ public:
+  SimpleFileOperation(FileRef file, Access access, const char* what, caio::Opcode code, std::int64_t argument)
+      : FileOperation(std::move(file), access, what) {
+    opcode = code;
+    offset = argument;
+  }
+
+  T await_resume() const {
+    check();
+    if constexpr (!std::is_void_v<T>) return static_cast<T>(result);
+  }
+
+ private:
+  bool begin() noexcept override { return engine().start(*this); }
+};
+
+}  // namespace aiofile::inline CAIO_ABI::detail

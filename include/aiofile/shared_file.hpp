@@ -1,0 +1,137 @@
+#pragma once
+// What the handles of an open file share: the descriptor, the operations in flight, and the order of syncs.
+
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <aiofile/mode.hpp>
+#include <caio/config.hpp>
+#include <caio/descriptor.hpp>
+#include <caio/detail/list.hpp>
+#include <caio/engine.hpp>
+#include <caio/request.hpp>
+#include <caio/system.hpp>
+
+namespace aiofile::inline CAIO_ABI::detail {
+
+/// An operation's place in its file's list of those in flight.
+struct InFlight : caio::detail::Link {
+  caio::Request* request = nullptr;
+  std::uint64_t sequence = 0;  // of a write: syncs wait for the smaller ones
+};
+
+/// An open descriptor with all that its owners do with it. Used on the context's thread.
+struct OpenFile {
+  caio::Descriptor descriptor;
+  bool borrowed = false;  // never closed by us
+  unsigned owners = 0;    // handles that are open
+
+  caio::detail::List<InFlight> writes;  // in the order they were started
+  caio::detail::List<InFlight> others;
+  std::uint64_t last_write = 0;
+  caio::RequestList closers;     // a close() that waits until nothing is in flight
+  bool close_when_idle = false;  // that close() was destroyed
+
+  caio::RequestList syncs;           // wait for their turn; `length` is the last write that each covers
+  caio::RequestList joined;          // take part in the sync that runs
+  caio::Request* leader = nullptr;  // the one that runs it
+  int sync_error = 0;                // of a failed sync: the kernel reports it once and then forgets
+
+  [[nodiscard]] bool idle() const noexcept { return writes.empty() && others.empty(); }
+  /// Whether all writes up to `sequence` have ended.
+  [[nodiscard]] bool written(std::uint64_t sequence) const noexcept {
+    return writes.empty() || writes.front().sequence > sequence;
+  }
+  /// Lets go of the descriptor at once. For destructors.
+  void close() noexcept {
+    const int fd = std::exchange(descriptor, caio::Descriptor()).fileno();
+    if (fd >= 0 && !borrowed) caio::system_calls.close(fd);
+  }
+};
+
+/// One handle's state: AIOFile, its operations, readers and writers hold it together. One allocation per open.
+class FileState {
+ public:
+  enum class Life : std::uint8_t { fresh, opening, open, closing, closed };
+
+  FileState(std::filesystem::path name, const Mode& parsed, std::string encoding_name)
+      : path(std::move(name)), mode(parsed), encoding(std::move(encoding_name)), file(&own_) {}
+  FileState(const FileState&) = delete;
+  FileState& operator=(const FileState&) = delete;
+
+  ~FileState() {
+    if (life == Life::open && --file->owners == 0) file->close();
+    if (life == Life::closing) file->close();  // its close() was destroyed on the way
+  }
+
+  const std::filesystem::path path;
+  const Mode mode;
+  const std::string encoding;
+  int extra_flags = 0;
+  ::mode_t permissions = 0666;
+  std::shared_ptr<caio::Engine> engine;  // from open() on
+  OpenFile* file;                        // a clone's is its origin's
+  Life life = Life::fresh;
+  caio::RequestList waiting;  // for the end of opening or closing
+
+
+ private:
+  friend class FileRef;
+
+  std::atomic<unsigned> references_{0};
+  FileState* origin_ = nullptr;  // whose own_ a clone uses
+  OpenFile own_;
+};
+
+/// A counted reference.
+class FileRef {
+ public:
+  FileRef() = default;
+  explicit FileRef(FileState* state) noexcept : state_(state) { retain(); }
+  FileRef(const FileRef& other) noexcept : state_(other.state_) { retain(); }
+  FileRef(FileRef&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+  FileRef& operator=(FileRef other) noexcept {
+    std::swap(state_, other.state_);
+    return *this;
+  }
+  ~FileRef() { release(state_); }
+
+  FileState& operator*() const noexcept { return *state_; }
+  FileState* operator->() const noexcept { return state_; }
+  explicit operator bool() const noexcept { return state_ != nullptr; }
+
+  /// Another owner of the descriptor of an open file.
+  [[nodiscard]] FileRef clone() const {
+    FileState& origin = state_->origin_ != nullptr ? *state_->origin_ : *state_;
+    auto copy = std::make_unique<FileState>(state_->path, state_->mode, state_->encoding);
+    copy->engine = state_->engine;
+    copy->file = state_->file;
+    copy->life = FileState::Life::open;
+    ++copy->file->owners;
+    origin.references_.fetch_add(1, std::memory_order_relaxed);
+    copy->origin_ = &origin;
+    return FileRef(copy.release());
+  }
+
+ private:
+  void retain() const noexcept {
+    if (state_ != nullptr) state_->references_.fetch_add(1, std::memory_order_relaxed);
+  }
+
+  static void release(FileState* state) noexcept {
+    while (state != nullptr && state->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      FileState* const origin = state->origin_;
+      delete state;  // before its origin, whose descriptor it uses
+      state = origin;
+    }
+  }
+
+  FileState* state_ = nullptr;
+};
+
+}  // namespace aiofile::inline CAIO_ABI::detail

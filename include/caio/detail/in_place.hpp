@@ -1,0 +1,199 @@
+#pragma once
+// Work done on the context's own thread without suspending: page-cache hits, small buffered writes, and transfers on
+// streams that are ready.
+
+#include <limits.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <span>
+
+#include <caio/config.hpp>
+#include <caio/execute.hpp>
+#include <caio/handover.hpp>
+#include <caio/request.hpp>
+#include <caio/system.hpp>
+
+namespace caio::inline CAIO_ABI::detail {
+
+/// Whether small buffered writes are fast just now. A slow one (the kernel makes writers wait when too many pages are
+/// dirty) sends the next writes to the backend, each time twice as many.
+class WriteGate {
+ public:
+  [[nodiscard]] bool open() noexcept {
+    if (closed_for_ == 0) return true;
+    --closed_for_;
+    return false;
+  }
+
+  void took(std::chrono::nanoseconds time) noexcept {
+    if (time > slow) {
+      penalty_ = std::min(penalty_ * 2, most);
+      closed_for_ = penalty_;
+      fast_ = 0;
+    } else if (++fast_ >= penalty_) {
+      penalty_ = least;
+    }
+  }
+
+ private:
+  static constexpr std::chrono::microseconds slow{500};  // fast ones take 2..20 us here
+  static constexpr unsigned least = 16;
+  static constexpr unsigned most = 4096;
+
+  unsigned penalty_ = least;
+  unsigned closed_for_ = 0;
+  unsigned fast_ = 0;
+};
+
+/// Tries requests in place, within a budget for each turn of the loop, so that no coroutine starves the others.
+class Speculation {
+ public:
+  explicit Speculation(bool enabled) noexcept : enabled_(enabled) {}
+
+  void refill() noexcept {
+    operations_ = most_operations;
+    bytes_ = most_bytes;
+  }
+  [[nodiscard]] bool exhausted() const noexcept { return operations_ == 0 || bytes_ == 0; }
+
+  /// True: the request has ended here. False: what is left of it is for the backend.
+  bool attempt(Request& request) noexcept {
+    if (!enabled_ || request.offset < 0 || request.to_pool) return false;
+    if (request.opcode == Opcode::read) return attempt_read(request);
+    if (request.opcode == Opcode::write) return attempt_write(request);
+    return false;
+  }
+
+ private:
+  static constexpr unsigned most_operations = 64;
+  static constexpr std::size_t most_bytes = 1024 * 1024;
+  static constexpr std::size_t largest_read = 256 * 1024;  // a longer copy holds up the loop
+  static constexpr std::size_t largest_write = 64 * 1024;
+
+  void spend(std::size_t bytes) noexcept {
+    operations_ -= operations_ > 0 ? 1 : 0;
+    bytes_ -= std::min(bytes, bytes_);
+  }
+
+  bool attempt_read(Request& request) noexcept {
+    if (!request.descriptor.takes_nowait() || request.length > largest_read) return false;
+    const ::iovec vector{request.buffer, request.length};
+    const std::int64_t count =
+        system_calls.preadv2(request.descriptor.fileno(), &vector, 1, request.offset, RWF_NOWAIT);
+    if (count < 0) {
+      // EAGAIN: a miss, and the device has begun to read. Others: the backend finds out.
+      if (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS) request.descriptor.refuses_nowait();
+      return false;
+    }
+    filled(request.buffer, static_cast<std::size_t>(count));
+    spend(static_cast<std::size_t>(count));
+    request.consume(static_cast<std::size_t>(count));
+    request.result = count;
+    return request.length == 0 || at_end(request);
+  }
+
+  // A short count may be a page that is not cached, and a 0 a false end on old kernels: ask for the size.
+  static bool at_end(const Request& request) noexcept {
+    struct ::stat status;
+    return request.descriptor.kind() == Descriptor::Kind::regular &&
+           system_calls.fstat(request.descriptor.fileno(), &status) == 0 && status.st_size > 0 &&
+           request.offset >= status.st_size;
+  }
+
+  bool attempt_write(Request& request) noexcept {
+    const Descriptor& descriptor = request.descriptor;
+    if (descriptor.kind() != Descriptor::Kind::regular || descriptor.direct() || descriptor.synchronous() || request.append ||
+        request.length > largest_write || !gate_.open()) {
+      return false;
+    }
+    const auto start = std::chrono::steady_clock::now();
+    const std::int64_t count =
+        system_calls.pwrite(descriptor.fileno(), request.buffer, request.length, request.offset);
+    gate_.took(std::chrono::steady_clock::now() - start);
+    if (count < 0) {
+      request.result = -errno;
+      return request.result != -EINTR && request.result != -EAGAIN;
+    }
+    spend(static_cast<std::size_t>(count));
+    request.consume(static_cast<std::size_t>(count));
+    request.result = count;
+    return request.length == 0 || !request.whole;
+  }
+
+  bool enabled_;
+  unsigned operations_ = most_operations;
+  std::size_t bytes_ = most_bytes;
+  WriteGate gate_;
+};
+
+/// Keeps a write to a pipe without a reader from killing the program: the error says it all.
+class NoSigpipe {
+ public:
+  explicit NoSigpipe(bool wanted) noexcept : wanted_(wanted) {
+    if (!wanted_) return;
+    ::sigemptyset(&pipe_);
+    ::sigaddset(&pipe_, SIGPIPE);
+    ::sigset_t pending;
+    ::sigpending(&pending);
+    was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
+    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+  }
+  NoSigpipe(const NoSigpipe&) = delete;
+  NoSigpipe& operator=(const NoSigpipe&) = delete;
+  ~NoSigpipe() {
+    if (!wanted_) return;
+    if (raised_ && !was_pending_) {
+      const ::timespec now{};
+      ::sigtimedwait(&pipe_, nullptr, &now);
+    }
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  void raised() noexcept { raised_ = true; }
+
+ private:
+  bool wanted_;
+  bool was_pending_ = false;
+  bool raised_ = false;
+  ::sigset_t pipe_{};
+  ::sigset_t before_{};
+};
+
+/// Whether a read (or write) on this stream would find something to do now; errors and hang-ups count.
+inline bool stream_is_ready(const Request& request) noexcept {
+  ::pollfd polled{.fd = request.descriptor.fileno(),
+                  .events = static_cast<short>(request.is_read() ? POLLIN : POLLOUT),
+                  .revents = 0};
+  return system_calls.poll(&polled, 1, 0) != 0;
+}
+
+/// Transfers on a stream that is ready. False: RWF_NOWAIT is refused there. Otherwise `result` is filled in, EAGAIN
+/// meaning that somebody else was faster.
+inline bool transfer_nowait(Request& request) noexcept {
+  const bool vectored = !request.is_scalar_transfer();
+  const ::iovec single{request.buffer, std::min(request.length, most_bytes_per_step)};
+  const ::iovec* const vectors = vectored ? request.vectors : &single;
+  const int count = vectored ? static_cast<int>(request.length) : 1;
+  const auto transfer = request.is_read() ? +[](int fd, const ::iovec* v, int n, ::off_t offset) {
+    return system_calls.preadv2(fd, v, n, offset, RWF_NOWAIT);
+  } : +[](int fd, const ::iovec* v, int n, ::off_t offset) {
+    return system_calls.pwritev2(fd, v, n, offset, RWF_NOWAIT);
+  };
+  NoSigpipe guard(request.is_write());
+  std::int64_t result = outcome(transfer(request.descriptor.fileno(), vectors, count, request.offset));
+  if (result == -ESPIPE) {
+    request.offset = -1;
+    result = outcome(transfer(request.descriptor.fileno(), vectors, count, request.offset));
+  }
+  if (result == -EPIPE) guard.raised();
+  if (result == -EOPNOTSUPP || result == -ENOSYS) return false;
+  request.result = result;
+  return true;
+}
+
+}  // namespace caio::inline CAIO_ABI::detail

@@ -1,0 +1,193 @@
+#pragma once
+// The contexts of one thread, driven together: a coroutine may await operations of several.
+
+#include <poll.h>
+
+#include <array>
+#include <memory>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include <caio/config.hpp>
+#include <caio/detail/sleep.hpp>
+#include <caio/engine.hpp>
+
+namespace caio::inline CAIO_ABI {
+
+class Loop {
+ public:
+  /// The context that this thread is driving just now; null outside of run(), poll() and flush().
+  [[nodiscard]] static Engine* running() noexcept { return running_; }
+
+  /// While it lives, `engine` is the running one, attached to this thread.
+  class Driving {
+   public:
+    explicit Driving(Engine& engine, const char* what) {
+      if (engine.inherited()) throw std::logic_error(message(what, "the context was inherited through fork()"));
+      if (running_ != nullptr) throw std::logic_error(message(what, "nested: this thread is inside run() or poll()"));
+      if (!join(engine)) throw std::logic_error(message(what, "the context belongs to another thread"));
+      running_ = &engine;
+    }
+    Driving(const Driving&) = delete;
+    Driving& operator=(const Driving&) = delete;
+    ~Driving() { running_ = nullptr; }
+
+   private:
+    static std::string message(const char* what, const char* why) { return std::string("caio::Context::") + what + ": " + why; }
+  };
+
+  /// Makes an engine one of this thread's. False: it belongs to another thread.
+  static bool join(Engine& engine) noexcept {
+    const bool fresh = !engine.attached();
+    if (!engine.attach()) return false;
+    if (!fresh) return true;
+    engine.sibling_ = std::exchange(first_, &engine);
+    for (Engine* watcher = first_; watcher != nullptr; watcher = watcher->sibling_) {
+      for (const int fd : engine.sources()) watcher->watch(fd);
+    }
+    return true;
+  }
+
+  /// The engine ends; it may have belonged to a thread that is gone.
+  static void leave(Engine& engine) noexcept {
+    for (Engine** place = &first_; *place != nullptr; place = &(*place)->sibling_) {
+      if (*place != &engine) continue;
+      *place = engine.sibling_;
+      break;
+    }
+    engine.sibling_ = nullptr;
+  }
+
+  /// An operation of `engine` is started here. A context that was made on this thread and has not been driven yet
+  /// becomes this thread's when another of its contexts is being driven: else nobody would drive it.
+  static void adopt(Engine& engine) noexcept {
+    if (running_ != nullptr && !engine.attached() && engine.made_here()) join(engine);
+  }
+
+  /// One turn of all: exchange with the backends, sleeping if nothing is ready, then run what is ready.
+  static std::size_t turn(bool may_sleep) noexcept {
+    if (first_->sibling_ == nullptr) {
+      const std::shared_ptr<Engine> alive = first_->shared_from_this();
+      alive->exchange(may_sleep);
+      return alive->run_ready();
+    }
+    for_each([](Engine& engine) { engine.exchange(false); });
+    if (may_sleep && !any_ready()) sleep();
+    std::size_t count = 0;
+    for_each([&](Engine& engine) { count += engine.run_ready(); });
+    return count;
+  }
+
+  /// Submits without running anything. True: something is ready.
+  static bool flush() noexcept {
+    for_each([](Engine& engine) { engine.exchange(false); });
+    return any_ready();
+  }
+
+  /// Before a foreign loop sleeps on fileno(): makes sure that everything will make it readable.
+  static bool prepare_foreign_sleep(Engine& engine) noexcept {
+    bool busy = any_ready();
+    for (Engine* each = first_; each != nullptr; each = each->sibling_) busy |= !each->prepare_sleep();
+    if (!engine.poll_set_) return busy;
+    const auto deadline = earliest_deadline();
+    engine.poll_set_->arm(deadline ? std::chrono::nanoseconds(deadline->time_since_epoch()).count() : 0);
+    if (busy) engine.mailbox_.kick();
+    return busy;
+  }
+
+  /// A descriptor for foreign loops that covers all contexts of the thread; -1 when out of descriptors.
+  static int fileno(Engine& engine) noexcept {
+    if (!engine.poll_set_) {
+      try {
+        engine.poll_set_ = std::make_unique<detail::PollSet>();
+      } catch (const std::bad_alloc&) {
+        return -1;
+      }
+      for (const int fd : engine.sources()) engine.watch(fd);
+      for (Engine* each = engine.on_own_thread() ? first_ : nullptr; each != nullptr; each = each->sibling_) {
+        if (each == &engine) continue;
+        for (const int fd : each->sources()) engine.watch(fd);
+      }
+      engine.mailbox_.kick();  // what was queued before has to be seen
+    }
+    return engine.poll_set_->fileno();
+  }
+
+ private:
+  friend class Engine;
+
+  template <class Function>
+  static void for_each(Function function) noexcept {
+    for (Engine* engine = first_; engine != nullptr;) {
+      const std::shared_ptr<Engine> alive = engine->shared_from_this();
+      function(*alive);
+      engine = alive->ended() ? nullptr : alive->sibling_;  // one that ended meanwhile has left the list
+    }
+  }
+
+  static bool any_ready() noexcept {
+    for (const Engine* engine = first_; engine != nullptr; engine = engine->sibling_) {
+      if (engine->has_ready()) return true;
+    }
+    return false;
+  }
+
+  static std::optional<TimePoint> earliest_deadline() noexcept {
+    std::optional<TimePoint> earliest;
+    for (const Engine* engine = first_; engine != nullptr; engine = engine->sibling_) {
+      const auto deadline = engine->deadline();
+      if (deadline && (!earliest || *deadline < *earliest)) earliest = deadline;
+    }
+    return earliest;
+  }
+
+  static void sleep() noexcept {
+    std::array<::pollfd, 48> few;
+    std::vector<::pollfd> many;
+    std::size_t count = 0;
+    for (Engine* engine = first_; engine != nullptr; engine = engine->sibling_) {
+      if (!engine->prepare_sleep()) return;
+      for (const int fd : engine->sources()) {
+        if (fd < 0) continue;
+        const ::pollfd polled{.fd = fd, .events = POLLIN, .revents = 0};
+        if (many.empty() && count < few.size()) {
+          few[count++] = polled;
+        } else {
+          if (many.empty()) many.assign(few.begin(), few.end());
+          many.push_back(polled);
+        }
+      }
+    }
+    detail::sleep_on(many.empty() ? std::span(few).first(count) : std::span(many), earliest_deadline());
+    for_each([](Engine& engine) { engine.exchange(false); });
+  }
+
+  static inline thread_local constinit Engine* first_ = nullptr;
+  static inline thread_local constinit Engine* running_ = nullptr;
+};
+
+// ---- what an engine needs to know of its siblings ----------------------------------------------------------------
+
+/// A new source of wake-ups: for every foreign loop that watches a context of this thread.
+inline void Engine::watch(int fd) noexcept {
+  if (poll_set_) poll_set_->add(fd);
+}
+
+inline void Engine::announce(int fd) noexcept {
+  watch(fd);
+  for (Engine* engine = Loop::first_; engine != nullptr; engine = engine->sibling_) {
+    if (engine != this) engine->watch(fd);
+  }
+}
+
+inline bool Engine::watched() const noexcept {
+  if (poll_set_) return true;
+  if (sibling_ == nullptr && Loop::first_ == this) return false;
+  for (const Engine* engine = Loop::first_; engine != nullptr; engine = engine->sibling_) {
+    if (engine->poll_set_) return true;
+  }
+  return false;
+}
+
+}  // namespace caio::inline CAIO_ABI
