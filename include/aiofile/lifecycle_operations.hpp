@@ -8,7 +8,6 @@
 #include <aiofile/error.hpp>
 #include <aiofile/shared_file.hpp>
 #include <caio/config.hpp>
-#include <caio/execute.hpp>
 #include <caio/open_operation.hpp>
 #include <caio/operation.hpp>
 
@@ -172,7 +171,10 @@ class [[nodiscard]] CloseFileOperation final : public LifecycleOperation {
   }
 
   bool closed() noexcept {
-    if (result == -ECANCELED && !open_file().borrowed) caio::execute(*this);  // the context has ended
+    if (result == -ECANCELED || result == -EOWNERDEAD) {  // the context has ended
+      open_file().close();
+      result = 0;
+    }
     forget();
     closing_ = false;
     change(Life::closed);

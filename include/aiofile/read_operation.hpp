@@ -17,6 +17,9 @@
 
 namespace aiofile::inline CAIO_ABI::detail {
 
+/// The kernel refuses ranges that reach beyond it, although nothing is there to be read.
+inline constexpr std::size_t last_offset = std::numeric_limits<std::int64_t>::max();
+
 /// Fills the caller's memory unless the end of the file comes first.
 class [[nodiscard]] ReadIntoOperation final : public FileOperation {
  public:
@@ -24,7 +27,7 @@ class [[nodiscard]] ReadIntoOperation final : public FileOperation {
       : FileOperation(std::move(file), Access::read, "read") {
     opcode = caio::Opcode::read;
     buffer = memory.data();
-    length = memory.size();
+    length = std::min(memory.size(), last_offset - start);
     offset = static_cast<std::int64_t>(start);
     whole = true;
   }
@@ -47,7 +50,7 @@ class [[nodiscard]] ReadOperation final : public FileOperation {
   /// `size` -1: to the end. `text`: the bytes must be whole characters.
   ReadOperation(FileRef file, std::int64_t size, std::uint64_t start, bool text)
       : FileOperation(std::move(file), Access::read, "read"), start_(start), text_(text) {
-    if (size >= 0) limit_ = static_cast<std::size_t>(size);
+    if (size >= 0) limit_ = std::min(limit_, static_cast<std::size_t>(size));
   }
   ReadOperation(ReadOperation&&) = default;
   ~ReadOperation() { drop(); }
@@ -156,8 +159,8 @@ class [[nodiscard]] ReadOperation final : public FileOperation {
   Container data_;
   std::size_t filled_ = 0;
   std::size_t target_ = 0;
-  std::size_t limit_ = std::numeric_limits<std::size_t>::max();
   std::uint64_t start_;
+  std::size_t limit_ = last_offset - start_;
   Step step_ = Step::grow;
   bool text_;
   std::optional<std::size_t> wrong_at_;

@@ -49,8 +49,9 @@ struct OpenFile {
   }
   /// Lets go of the descriptor at once. For destructors.
   void close() noexcept {
-    const int fd = std::exchange(descriptor, caio::Descriptor()).fileno();
-    if (fd >= 0 && !borrowed) caio::system_calls.close(fd);
+    const caio::Descriptor closed = std::exchange(descriptor, caio::Descriptor());
+    const bool ours = !borrowed && closed.kind() != caio::Descriptor::Kind::foreign;
+    if (ours && closed.fileno() >= 0) caio::system_calls.close(closed.fileno());
   }
 };
 

@@ -96,8 +96,9 @@ class Backend {
   /// Asks for an early end of a request that it holds; the request still comes back through drive(), cancelled or not.
   virtual void cancel(Request& request) = 0;
 
-  /// Readable when drive() has something to hand back; -1 when nothing is ever left in flight.
-  [[nodiscard]] virtual int fileno() const noexcept { return -1; }
+  /// Readable when drive() has something to hand back; -1 when nothing is ever left in flight. Asked for only where
+  /// drive() does not do the sleeping: under a foreign loop, or beside other contexts.
+  [[nodiscard]] virtual int fileno() noexcept { return -1; }
 };
 
 }  // namespace caio::inline CAIO_ABI

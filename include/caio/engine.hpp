@@ -84,7 +84,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   /// Makes this thread the context's own. False: it belongs to another.
   bool attach() noexcept;
-  [[nodiscard]] bool attached() const noexcept { return owner_.load(std::memory_order_relaxed) != nullptr; }
+  [[nodiscard]] bool attached() const noexcept { return owner_.load(std::memory_order_relaxed) != 0; }
   [[nodiscard]] bool made_here() const noexcept { return maker_ == detail::this_thread(); }
   [[nodiscard]] bool has_ready() const noexcept { return !ready_.empty(); }
   /// Submits, takes what has ended, and sleeps if it may and nothing is ready.
@@ -94,7 +94,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   /// Announces sleep. False: there is something to do first.
   [[nodiscard]] bool prepare_sleep() noexcept { return mailbox_.prepare_sleep(); }
   /// The descriptors whose readability means work: the backend's, the inbox's, the epoll set's; -1 for none.
-  [[nodiscard]] std::array<int, 3> sources() const noexcept {
+  [[nodiscard]] std::array<int, 3> sources() noexcept {
     return {backend_->fileno(), mailbox_.fileno(), readiness_.fileno()};
   }
   [[nodiscard]] std::optional<TimePoint> deadline() const noexcept {
@@ -159,7 +159,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   const ContextOptions options_;
   const unsigned generation_ = detail::process_generation();
   const detail::ThreadId maker_ = detail::this_thread();
-  std::atomic<detail::ThreadId> owner_{nullptr};
+  std::atomic<detail::ThreadId> owner_{0};
   Engine* sibling_ = nullptr;  // the next context of this thread
 
   std::unique_ptr<Backend> backend_;
@@ -425,7 +425,7 @@ inline void Engine::settle_all() noexcept {
 // ---- driving -----------------------------------------------------------------------------------------------------
 
 inline bool Engine::attach() noexcept {
-  detail::ThreadId owner = nullptr;
+  detail::ThreadId owner = 0;
   return owner_.compare_exchange_strong(owner, detail::this_thread(), std::memory_order_relaxed) ||
          owner == detail::this_thread();
 }
@@ -466,6 +466,7 @@ inline void Engine::feed_pool() noexcept {
   if (count == 0) return;
   queued_count_ -= count;
   pooled_count_ += count;
+  stats_.max_in_flight = std::max<std::uint64_t>(stats_.max_in_flight, in_flight());
   stats_.pooled += count;
   stats_.handed_over += count;
   pool_.push(requests, count);
@@ -478,11 +479,12 @@ inline void Engine::drive(const Wait* wait) noexcept {
     batch_.room_ = room();
     batch_.taken_ = 0;
     queued_direct_ = 0;
+    const std::uint64_t before = in_flight();
     backend_->drive(batch_, wait);
+    stats_.max_in_flight = std::max(stats_.max_in_flight, before + batch_.taken_);
     queued_count_ -= batch_.taken_;
     stats_.handed_over += batch_.taken_;
   }
-  stats_.max_in_flight = std::max<std::uint64_t>(stats_.max_in_flight, in_flight());
   settle_all();
   feed_pool();
   exchanging_ = false;

@@ -44,6 +44,7 @@ class Loop {
     if (!fresh) return true;
     engine.sibling_ = std::exchange(first_, &engine);
     for (Engine* watcher = first_; watcher != nullptr; watcher = watcher->sibling_) {
+      if (!watcher->poll_set_) continue;
       for (const int fd : engine.sources()) watcher->watch(fd);
     }
     return true;

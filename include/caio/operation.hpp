@@ -81,8 +81,8 @@ class OperationBase : protected Request {
     stage = Stage::travelling;
     if (!engine_->inherited() && engine_->post(*this)) return true;  // it may be over by now: nothing may follow
     stage = Stage::idle;
-    result = engine_->inherited() ? -EOWNERDEAD : -ECANCELED;
-    return false;
+    travelled_ = false;
+    return !step();  // nobody will ever run it there: it fails here
   }
 
   bool step() noexcept {

@@ -83,35 +83,19 @@ class AwaitedPromise : public RecycledFrame {
 template <class T>
 class Outcome {
  public:
-  Outcome() noexcept {}
-  Outcome(const Outcome&) = delete;
-  Outcome& operator=(const Outcome&) = delete;
-  ~Outcome() {
-    if (state_ == State::value) std::destroy_at(std::addressof(value_));
-    if (state_ == State::error) std::destroy_at(std::addressof(error_));
-  }
-
   template <class U>
   void set_value(U&& value) {
-    std::construct_at(std::addressof(value_), std::forward<U>(value));
-    state_ = State::value;
+    value_.emplace(std::forward<U>(value));
   }
-  void set_error(std::exception_ptr error) noexcept {
-    std::construct_at(std::addressof(error_), std::move(error));
-    state_ = State::error;
-  }
+  void set_error(std::exception_ptr error) noexcept { error_ = std::move(error); }
   T take() {
-    if (state_ == State::error) std::rethrow_exception(error_);
-    return std::move(value_);
+    if (error_) std::rethrow_exception(error_);
+    return std::move(*value_);
   }
 
  private:
-  enum class State : unsigned char { empty, value, error };
-  union {
-    T value_;
-    std::exception_ptr error_;
-  };
-  State state_ = State::empty;
+  std::optional<T> value_;
+  std::exception_ptr error_;
 };
 
 template <class T>

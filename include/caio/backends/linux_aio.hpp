@@ -72,7 +72,7 @@ class LinuxAioBackend final : public Backend {
   [[nodiscard]] std::string explain() const override {
     return "linux: libaio for O_DIRECT, up to " + std::to_string(slots_.capacity()) + " at once; the rest on the pool";
   }
-  [[nodiscard]] int fileno() const noexcept override { return completed_.get(); }
+  [[nodiscard]] int fileno() noexcept override { return completed_.get(); }
 
   void drive(Batch& batch, const Wait* wait) override {
     submit(batch);

@@ -21,9 +21,11 @@
 #include <caio/detail/process.hpp>
 #include <caio/detail/sleep.hpp>
 #include <caio/detail/slots.hpp>
+#include <caio/detail/unique_fd.hpp>
 #include <caio/execute.hpp>
 #include <caio/handover.hpp>
 #include <caio/options.hpp>
+#include <caio/system.hpp>
 
 namespace caio::inline CAIO_ABI {
 
@@ -76,10 +78,11 @@ class UringBackend final : public Backend {
     return "uring: " + ring_.describe() + ", up to " + std::to_string(slots_.capacity()) + " at once" +
            (dead_ != 0 ? "; denied in mid-life: " + std::system_category().message(dead_) : "");
   }
-  [[nodiscard]] int fileno() const noexcept override { return ring_.ring.ring_fd; }
+  [[nodiscard]] int fileno() noexcept override { return ring_.notifier(); }
 
   void drive(Batch& batch, const Wait* wait) override {
     check(ring_.enable(), batch);
+    ring_.drain_notifier();
     take(batch);
     send_cancels();
     if (dead_ != 0) return drive_dead(batch, wait);
@@ -92,7 +95,8 @@ class UringBackend final : public Backend {
     inline_bytes_ = 0;
     harvest(batch);
     if (may_sleep && !ring_.waits_in_kernel() && !batch.has_news()) {
-      detail::sleep_on(fileno(), *wait);
+      detail::sleep_on(ring_.notifier(), *wait);
+      ring_.drain_notifier();
       if (ring_.needs_enter()) check(ring_.submit(), batch);
       harvest(batch);
     }
@@ -146,6 +150,21 @@ class UringBackend final : public Backend {
       constexpr unsigned pending = IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW;
       if ((flags_ & IORING_SETUP_TASKRUN_FLAG) == 0 && (flags_ & IORING_SETUP_DEFER_TASKRUN) != 0) return true;
       return (__atomic_load_n(ring.sq.kflags, __ATOMIC_RELAXED) & pending) != 0;
+    }
+
+    /// A descriptor that is readable when there are completions: an eventfd, since the ring's own loses wake-ups under
+    /// DEFER_TASKRUN (seen on Linux 6.18, with poll and epoll). It costs a system call per turn: made when asked for.
+    [[nodiscard]] int notifier() noexcept {
+      if (!notifier_) {
+        notifier_ = detail::UniqueFd(system_calls.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+        if (notifier_ && ::io_uring_register_eventfd(&ring, notifier_.get()) != 0) notifier_ = detail::UniqueFd();
+      }
+      return notifier_ ? notifier_.get() : ring.ring_fd;
+    }
+    /// Before completions are looked for: what comes later signals anew.
+    void drain_notifier() const noexcept {
+      std::uint64_t count = 0;
+      if (notifier_) static_cast<void>(::read(notifier_.get(), &count, sizeof count));
     }
 
     int submit() noexcept { return uring_calls.submit_and_get_events(&ring); }
@@ -234,6 +253,7 @@ class UringBackend final : public Backend {
     }
 
     const unsigned generation_ = detail::process_generation();
+    detail::UniqueFd notifier_;
     unsigned flags_ = 0;
     unsigned features_ = 0;
     std::uint64_t opcodes_ = 0;

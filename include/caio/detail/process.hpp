@@ -4,16 +4,22 @@
 #include <pthread.h>
 
 #include <atomic>
+#include <cstdint>
 
 #include <caio/config.hpp>
 
 namespace caio::inline CAIO_ABI::detail {
 
-/// Its address tells one living thread from another.
-inline thread_local constinit char thread_mark = 0;
+/// A number that no other thread has or will have, unlike an address or a kernel id; 0 is none's.
+using ThreadId = std::uintptr_t;
 
-using ThreadId = const char*;
-inline ThreadId this_thread() noexcept { return &thread_mark; }
+inline std::atomic<ThreadId> last_thread{0};
+inline thread_local constinit ThreadId thread_id = 0;
+
+inline ThreadId this_thread() noexcept {
+  if (thread_id == 0) thread_id = last_thread.fetch_add(1, std::memory_order_relaxed) + 1;
+  return thread_id;
+}
 
 inline std::atomic<unsigned> fork_count{0};
 

@@ -1,0 +1,114 @@
+#pragma once
+// What the tests of files have in common: the errors of what is awaited, and descriptors of this process.
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <aiofile/error.hpp>
+#include <caio/task.hpp>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace outcome {
+
+/// The FileError of what is awaited, if it fails.
+template <class A>
+caio::Task<std::optional<aiofile::FileError>> failure_of(A awaitable) {
+  try {
+    static_cast<void>(co_await std::move(awaitable));
+  } catch (const aiofile::FileError& error) {
+    co_return error;
+  }
+  co_return std::nullopt;
+}
+
+/// Its errno; 0 when it succeeds.
+template <class A>
+caio::Task<int> error_of(A awaitable) {
+  try {
+    static_cast<void>(co_await std::move(awaitable));
+  } catch (const aiofile::FileError& error) {
+    co_return error.code().value();
+  }
+  co_return 0;
+}
+
+/// The same for a TaskGroup, which wants no result.
+template <class A>
+caio::Task<> store_error(A awaitable, int& error) {
+  error = co_await error_of(std::move(awaitable));
+}
+
+inline bool is_open(int fd) { return std::filesystem::is_symlink("/proc/self/fd/" + std::to_string(fd)); }
+
+/// How many descriptors of this process are open files of that name.
+inline std::size_t descriptors_of(const std::filesystem::path& path) {
+  std::size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    if (std::filesystem::read_symlink(entry.path(), gone) == path) ++count;
+  }
+  return count;
+}
+
+inline std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+inline std::string text_of(std::span<const std::byte> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+inline std::vector<std::byte> vector_of(std::string_view text) {
+  const auto bytes = bytes_of(text);
+  return {bytes.begin(), bytes.end()};
+}
+
+/// Different bytes at every place, the same for the same `seed`.
+inline std::string pattern(std::size_t size, unsigned seed = 0) {
+  std::string text(size, '\0');
+  std::uint32_t state = seed * 2654435761U + 12345U;
+  for (char& letter : text) {
+    state = state * 1664525U + 1013904223U;
+    letter = static_cast<char>(' ' + (state >> 24) % 95);
+  }
+  return text;
+}
+
+/// A descriptor of the test's own.
+class Fd {
+ public:
+  explicit Fd(int fd = -1) : fd_(fd) {}
+  Fd(const std::filesystem::path& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {}
+  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Fd& operator=(Fd&&) = delete;
+  ~Fd() { reset(); }
+  int get() const { return fd_; }
+  void reset() {
+    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
+  }
+
+ private:
+  int fd_;
+};
+
+struct Pipe {
+  Pipe() : Pipe(make()) {}
+  Fd reading;
+  Fd writing;
+
+ private:
+  static std::pair<int, int> make() {
+    int ends[2] = {-1, -1};
+    if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
+    return {ends[0], ends[1]};
+  }
+  explicit Pipe(std::pair<int, int> ends) : reading(ends.first), writing(ends.second) {}
+};
+
+}  // namespace outcome
