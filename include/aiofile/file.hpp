@@ -58,7 +58,7 @@ class AIOFile {
 
   /// Yields the descriptor (std::optional<int>) from the call that opened it, nullopt when it is open already. Concurrent
   /// calls wait for the first. After a failure it can be tried again; after close() it is EBADF.
-  auto open() { return detail::OpenFileOperation(context().engine(), state_); }
+  auto open() { return detail::OpenFileOperation(engine(), state_); }
 
   /// Opens the file and yields it.
   auto operator co_await() & { return Opener<AIOFile&>(*this); }
@@ -78,7 +78,9 @@ class AIOFile {
   [[nodiscard]] const std::string& encoding() const noexcept { return state_->encoding; }
   /// The context of its operations; before open(), the one that it would be.
   [[nodiscard]] caio::Context& context() const {
-    if (state_->engine) return *static_cast<caio::Context*>(state_->engine->handle);
+    if (state_->engine && state_->engine->handle != nullptr) {
+      return *static_cast<caio::Context*>(state_->engine->handle);
+    }
     return context_ != nullptr ? *context_ : caio::Context::current();
   }
 
@@ -141,7 +143,7 @@ class AIOFile {
   template <class File>
   class [[nodiscard]] Opener final : public detail::OpenFileOperation {
    public:
-    explicit Opener(File&& file) : OpenFileOperation(file.context().engine(), file.state_), file_(std::forward<File>(file)) {}
+    explicit Opener(File&& file) : OpenFileOperation(file.engine(), file.state_), file_(std::forward<File>(file)) {}
     File await_resume() {
       OpenFileOperation::await_resume();
       return std::forward<File>(file_);
@@ -160,6 +162,10 @@ class AIOFile {
     state_->permissions = options.permissions;
   }
   explicit AIOFile(detail::FileRef state) noexcept : state_(std::move(state)) {}
+
+  [[nodiscard]] std::shared_ptr<caio::Engine> engine() const {
+    return state_->engine ? state_->engine : context().engine();
+  }
 
   static std::int64_t checked_size(std::int64_t size) {
     if (size < -1) throw std::invalid_argument("aiofile::AIOFile::read: a negative size");

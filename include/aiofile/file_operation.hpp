@@ -82,6 +82,8 @@ class FileOperation : public caio::OperationBase {
     return 0;
   }
 
+  void refused() noexcept override { result = -EBADF; }
+
   void enter() noexcept {
     in_flight_.request = this;
     if (access_ == Access::write) in_flight_.sequence = ++file().last_write;

@@ -107,11 +107,10 @@ class [[nodiscard]] CloseFileOperation final : public LifecycleOperation {
   }
   CloseFileOperation(CloseFileOperation&&) = default;
   ~CloseFileOperation() {
-    const bool handed_over = stage == Stage::backend || stage == Stage::pool || stage == Stage::ended;
     abandon();
     if (!closing_) return;
     // Destroyed on the way: the descriptor goes all the same.
-    if (submitted_ && handed_over && result != -ECANCELED) {
+    if (submitted_ && result != -ECANCELED) {
       forget();
     } else if (open_file().idle()) {
       open_file().close();
@@ -147,6 +146,12 @@ class [[nodiscard]] CloseFileOperation final : public LifecycleOperation {
     return false;
   }
 
+  void refused() noexcept override {
+    result = 0;
+    if (state().life == Life::open && --open_file().owners == 0) open_file().close();
+    state().life = Life::closed;
+  }
+
   [[nodiscard]] OpenFile& open_file() const noexcept { return *state().file; }
   void forget() noexcept { open_file().descriptor = caio::Descriptor(); }
 
@@ -156,7 +161,9 @@ class [[nodiscard]] CloseFileOperation final : public LifecycleOperation {
     while (!operations.empty()) {
       InFlight& operation = operations.pop_front();
       looked_at.push_back(operation);
-      if (operation.request->stage == Stage::waiting) engine().cancel(*operation.request);
+      const caio::Request& request = *operation.request;
+      const bool stream = request.descriptor.kind() == caio::Descriptor::Kind::stream;
+      if (stream && (request.is_read() || request.is_write())) engine().cancel(*operation.request);
     }
     operations.append(looked_at);
   }
@@ -165,9 +172,12 @@ class [[nodiscard]] CloseFileOperation final : public LifecycleOperation {
     submitted_ = true;
     opcode = caio::Opcode::close;
     descriptor = open_file().descriptor;
-    result = 0;
-    if (open_file().borrowed || engine().start(*this)) return closed();
-    return false;
+    if (open_file().borrowed) {
+      result = 0;
+      return closed();
+    }
+    result = -ECANCELED;  // until it is done
+    return engine().start(*this) && closed();
   }
 
   bool closed() noexcept {

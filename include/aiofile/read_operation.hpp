@@ -73,10 +73,11 @@ class [[nodiscard]] ReadOperation final : public FileOperation {
   bool begin() noexcept override { return limit_ == 0 || grow(first_size()); }
 
   bool proceed() noexcept override {
+    if (step_ == Step::read) return after_read();
     if (result < 0) return true;
     switch (step_) {
       case Step::grow: return error_ || read();
-      case Step::read: return after_read();
+      case Step::read:
       case Step::check: break;
     }
     return true;

@@ -51,7 +51,10 @@ class [[nodiscard]] SyncOperation final : public FileOperation {
   SyncOperation(SyncOperation&&) = default;
   ~SyncOperation() {
     abandon();
-    if (begun() && leads()) hand_on(false);
+    if (begun() && leads()) {
+      remember_failure();
+      hand_on(false);
+    }
     drop();
   }
 
@@ -95,10 +98,16 @@ class [[nodiscard]] SyncOperation final : public FileOperation {
   }
 
   bool conclude() noexcept {
-    // What the kernel failed to write it marks clean and forgets: no later sync may say that all is well.
-    if (result == -EIO || result == -ENOSPC || result == -EDQUOT) file().sync_error = static_cast<int>(-result);
+    remember_failure();
     hand_on(result != -ECANCELED);
     return true;
+  }
+
+  /// What the kernel failed to write it marks clean and forgets: no later sync may say that all is well.
+  void remember_failure() noexcept {
+    if (leading_ && (result == -EIO || result == -ENOSPC || result == -EDQUOT)) {
+      file().sync_error = static_cast<int>(-result);
+    }
   }
 
   /// Ends the leadership. `valid`: the others share the result; else one of them begins anew.

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -91,6 +92,7 @@ class Context {
   ~Context() {
     engine_->end();
     Loop::leave(*engine_);
+    engine_->handle = nullptr;
   }
 
   /// The context that runs on this thread, else this thread's default one, made at its first use.
@@ -131,7 +133,10 @@ class Context {
     {
       detail::Children root;
       root.start(detail::root(std::move(task), outcome), detail::no_stop_token);
-      while (!root.all_ended()) Loop::turn(true);
+      while (!root.all_ended()) {
+        Loop::turn(true);
+        if (engine_->inherited()) throw std::logic_error("caio::Context::run: the process has forked inside");
+      }
       Loop::prepare_foreign_sleep(*engine_);
     }
     return outcome.take();

@@ -57,7 +57,6 @@ class Engine : public std::enable_shared_from_this<Engine> {
   bool start_timer(Request& request) noexcept;
   /// Lets a request wait in `list` until unpark(); it can be cancelled meanwhile.
   void park(Request& request, RequestList& list) noexcept {
-    request.cancel_requested = false;
     request.stage = Stage::parked;
     list.push_back(request);
   }
@@ -87,6 +86,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   [[nodiscard]] bool attached() const noexcept { return owner_.load(std::memory_order_relaxed) != 0; }
   [[nodiscard]] bool made_here() const noexcept { return maker_ == detail::this_thread(); }
   [[nodiscard]] bool has_ready() const noexcept { return !ready_.empty(); }
+  /// Something to run, or to hand over that came up during the last exchange.
+  [[nodiscard]] bool has_work() const noexcept { return has_ready() || unsent_; }
   /// Submits, takes what has ended, and sleeps if it may and nothing is ready.
   void exchange(bool may_sleep) noexcept;
   /// Runs what is ready, in order, up to a limit; returns how many.
@@ -145,7 +146,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void cancel_all() noexcept;
   template <class Condition>
   void wait_until(Condition condition) noexcept;
-  void sleep(std::optional<TimePoint> deadline) noexcept;
+  void sleep(std::optional<TimePoint> deadline, bool for_streams) noexcept;
   std::size_t room() const noexcept {
     const std::size_t flying = batch_.held_count_ + pooled_count_;
     return flying < options_.max_requests ? options_.max_requests - flying : 0;
@@ -176,6 +177,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   detail::Mailbox mailbox_;
   bool driving_ = false;
   bool exchanging_ = false;
+  bool unsent_ = false;
   bool ended_ = false;
   std::unique_ptr<detail::PollSet> poll_set_;
   ContextStats stats_;
@@ -199,14 +201,17 @@ inline Engine::~Engine() { assert((inherited() || in_flight() == 0) && "an opera
 inline bool Engine::start(Request& request) noexcept {
   request.moved = 0;
   request.attempts = 0;
-  request.cancel_requested = false;
   ++stats_.submitted;
   bool at_once = true;
-  if (ended_ || inherited()) {
-    request.result = ended_ ? -ECANCELED : -EOWNERDEAD;
+  if (ended_ || inherited() || request.cancel_requested) {
+    request.result = inherited() ? -EOWNERDEAD : -ECANCELED;
   } else if (request.descriptor.kind() == Descriptor::Kind::stream && (request.is_read() || request.is_write())) {
     if (request.descriptor.is_fifo()) request.offset = -1;
     at_once = start_stream(request, false);
+    if (at_once && speculation_.exhausted()) {  // its turn is over, like after any work done in place
+      finish(request);
+      return false;
+    }
   } else if (request.opcode == Opcode::size && request.descriptor.kind() != Descriptor::Kind::foreign) {
     execute(request);  // fstat does not block
   } else if (speculation_.attempt(request)) {
@@ -234,7 +239,10 @@ inline void Engine::queue(Request& request) noexcept {
     batch_.queued_.push_back(request);
     if (request.descriptor.direct()) ++queued_direct_;
   }
-  if (exchanging_) return;
+  if (exchanging_) {
+    unsent_ = true;
+    return;
+  }
   kick();
   // On a device the first operations start at once, the others every few: it works while we think.
   const bool prompt = queued_direct_ > 0 && (in_flight() == 0 || queued_direct_ >= direct_batch);
@@ -242,9 +250,8 @@ inline void Engine::queue(Request& request) noexcept {
 }
 
 inline bool Engine::start_timer(Request& request) noexcept {
-  request.cancel_requested = false;
   ++stats_.submitted;
-  request.result = ended_ ? -ECANCELED : inherited() ? -EOWNERDEAD : 0;
+  request.result = inherited() ? -EOWNERDEAD : ended_ || request.cancel_requested ? -ECANCELED : 0;
   try {
     if (request.result == 0) timers_.add(request);
   } catch (const std::bad_alloc&) {
@@ -266,20 +273,25 @@ inline bool Engine::start_stream(Request& request, bool ready) noexcept {
     wait_for_readiness(request);
     return request.stage == Stage::idle;
   }
-  if (!request.nowait_refused) {
-    if (detail::transfer_nowait(request)) {
-      if (request.result == -EAGAIN || request.result == -EINTR) {
-        wait_for_readiness(request);
-        return request.stage == Stage::idle;
-      }
-      if (!request.is_scalar_transfer() || request.result <= 0) return true;
-      if (request.is_read()) detail::filled(request.buffer, static_cast<std::size_t>(request.result));
-      request.consume(static_cast<std::size_t>(request.result));
+  while (!request.nowait_refused) {
+    if (!detail::transfer_nowait(request)) {
+      request.nowait_refused = true;
+      break;
+    }
+    const bool early = request.result == -EAGAIN || request.result == -EINTR;
+    if (!early && (!request.is_scalar_transfer() || request.result <= 0)) return true;
+    if (!early) {
+      const auto count = static_cast<std::size_t>(request.result);
+      if (request.is_read()) detail::filled(request.buffer, count);
+      speculation_.spend(count);
+      request.consume(count);
       if (request.length == 0 || !request.whole) return true;
       ++stats_.short_counts;
-      return start_stream(request, false);
     }
-    request.nowait_refused = true;
+    if (early || speculation_.exhausted()) {
+      wait_for_readiness(request);  // what is ready all the time goes on in the next turn
+      return request.stage == Stage::idle;
+    }
   }
   request.to_pool = true;
   queue(request);
@@ -297,7 +309,7 @@ inline void Engine::wait_for_readiness(Request& request) noexcept {
   if (error == 0) {
     request.stage = Stage::waiting;
   } else if (error == EPERM) {  // cannot be polled: never has to wait
-    request.nowait_refused = request.to_pool = true;
+    request.to_pool = true;
     queue(request);
   } else {
     request.stage = Stage::idle;
@@ -324,7 +336,9 @@ inline void Engine::cancel(Request& request) noexcept {
       if (!request.cancel_requested) backend_->cancel(request);
       request.cancel_requested = true;
       return;
-    default: return;
+    default:
+      request.cancel_requested = true;  // between two steps: the next one will not start
+      return;
   }
   end_now(request, -ECANCELED);
 }
@@ -335,7 +349,10 @@ inline void Engine::discard(Request& request) noexcept {
   if (request.stage == Stage::travelling) empty_inbox();
   cancel(request);
   wait_until([&] { return request.stage != Stage::backend && request.stage != Stage::pool; });
-  if (request.stage == Stage::queued) --queued_count_;
+  if (request.stage == Stage::queued) {
+    --queued_count_;
+    ++stats_.completed;
+  }
   if (request.linked()) request.unlink();
   request.stage = Stage::idle;
 }
@@ -362,8 +379,12 @@ inline bool Engine::try_again(Request& request) noexcept {
   // 512..516: the kernel's own codes for a system call to be restarted, which a ring can let through.
   const bool interrupted = result == -EINTR || (result <= -512 && result >= -516);
   const bool stream = request.descriptor.kind() == Descriptor::Kind::stream;
+  if (request.opcode == Opcode::close && interrupted) {
+    request.result = 0;  // the descriptor is gone: a second close could hit somebody else's (close(2))
+    return false;
+  }
   if (request.cancel_requested) {
-    if (interrupted) request.result = -ECANCELED;
+    if (interrupted || result == -EAGAIN) request.result = -ECANCELED;
     return false;
   }
   if (interrupted && request.attempts < 100) {
@@ -474,6 +495,7 @@ inline void Engine::feed_pool() noexcept {
 
 inline void Engine::drive(const Wait* wait) noexcept {
   exchanging_ = true;
+  unsent_ = false;
   feed_pool();
   if (wait != nullptr || batch_.held_count_ > 0 || !batch_.queued_.empty()) {
     batch_.room_ = room();
@@ -488,6 +510,7 @@ inline void Engine::drive(const Wait* wait) noexcept {
   settle_all();
   feed_pool();
   exchanging_ = false;
+  if (batch_.queued_.empty() && pool_queue_.empty()) unsent_ = false;
 }
 
 inline void Engine::exchange(bool may_sleep) noexcept {
@@ -503,7 +526,7 @@ inline void Engine::exchange(bool may_sleep) noexcept {
     });
   }
   if (may_sleep && ready_.empty()) {
-    sleep(deadline());
+    sleep(deadline(), true);
   } else {
     drive(nullptr);
   }
@@ -511,14 +534,14 @@ inline void Engine::exchange(bool may_sleep) noexcept {
 }
 
 /// Hands over what is queued and sleeps until something ends or comes.
-inline void Engine::sleep(std::optional<TimePoint> deadline) noexcept {
+inline void Engine::sleep(std::optional<TimePoint> deadline, bool for_streams) noexcept {
   if (!prepare_sleep()) {
     empty_inbox();
     return drive(nullptr);
   }
   ++stats_.sleeps;
   const std::array<int, 2> wake{mailbox_.fileno(), readiness_.fileno()};
-  const Wait wait{deadline, std::span(wake).first(wake[1] < 0 ? 1 : 2)};
+  const Wait wait{deadline, std::span(wake).first(wake[1] < 0 || !for_streams ? 1 : 2)};
   drive(&wait);
   empty_inbox();
 }
@@ -529,7 +552,7 @@ void Engine::wait_until(Condition condition) noexcept {
   constexpr std::chrono::seconds patience{5};
   const auto start = std::chrono::steady_clock::now();
   for (auto complaint = start + patience; !condition();) {
-    sleep(complaint);
+    sleep(complaint, false);  // nobody collects what is ready: it would not let us sleep
     const auto now = std::chrono::steady_clock::now();
     if (now < complaint) continue;
     complaint = now + patience;
@@ -570,9 +593,11 @@ inline void Engine::end() noexcept {
     frame.run(frame);
   }
   receive(mailbox_.close());
-  while (has_ready()) {
+  while (has_ready() || !spawned.empty()) {
     speculation_.refill();
-    run_ready();
+    if (run_ready() > 0) continue;
+    Job& frame = spawned.pop_front();
+    frame.run(frame);
   }
 }
 

@@ -18,14 +18,17 @@ namespace caio::inline CAIO_ABI {
 class Loop {
  public:
   /// The context that this thread is driving just now; null outside of run(), poll() and flush().
-  [[nodiscard]] static Engine* running() noexcept { return running_; }
+  [[nodiscard]] static Engine* running() noexcept {
+    forget_parents();
+    return running_;
+  }
 
   /// While it lives, `engine` is the running one, attached to this thread.
   class Driving {
    public:
     explicit Driving(Engine& engine, const char* what) {
       if (engine.inherited()) throw std::logic_error(message(what, "the context was inherited through fork()"));
-      if (running_ != nullptr) throw std::logic_error(message(what, "nested: this thread is inside run() or poll()"));
+      if (running() != nullptr) throw std::logic_error(message(what, "nested: this thread is inside run() or poll()"));
       if (!join(engine)) throw std::logic_error(message(what, "the context belongs to another thread"));
       running_ = &engine;
     }
@@ -39,6 +42,7 @@ class Loop {
 
   /// Makes an engine one of this thread's. False: it belongs to another thread.
   static bool join(Engine& engine) noexcept {
+    forget_parents();
     const bool fresh = !engine.attached();
     if (!engine.attach()) return false;
     if (!fresh) return true;
@@ -46,6 +50,10 @@ class Loop {
     for (Engine* watcher = first_; watcher != nullptr; watcher = watcher->sibling_) {
       if (!watcher->poll_set_) continue;
       for (const int fd : engine.sources()) watcher->watch(fd);
+    }
+    for (Engine* each = engine.poll_set_ ? first_ : nullptr; each != nullptr; each = each->sibling_) {
+      if (each == &engine) continue;
+      for (const int fd : each->sources()) engine.watch(fd);
     }
     return true;
   }
@@ -63,7 +71,7 @@ class Loop {
   /// An operation of `engine` is started here. A context that was made on this thread and has not been driven yet
   /// becomes this thread's when another of its contexts is being driven: else nobody would drive it.
   static void adopt(Engine& engine) noexcept {
-    if (running_ != nullptr && !engine.attached() && engine.made_here()) join(engine);
+    if (running() != nullptr && !engine.attached() && engine.made_here()) join(engine);
   }
 
   /// One turn of all: exchange with the backends, sleeping if nothing is ready, then run what is ready.
@@ -74,7 +82,7 @@ class Loop {
       return alive->run_ready();
     }
     for_each([](Engine& engine) { engine.exchange(false); });
-    if (may_sleep && !any_ready()) sleep();
+    if (may_sleep && !any_work()) sleep();
     std::size_t count = 0;
     for_each([&](Engine& engine) { count += engine.run_ready(); });
     return count;
@@ -83,12 +91,12 @@ class Loop {
   /// Submits without running anything. True: something is ready.
   static bool flush() noexcept {
     for_each([](Engine& engine) { engine.exchange(false); });
-    return any_ready();
+    return any_work();
   }
 
   /// Before a foreign loop sleeps on fileno(): makes sure that everything will make it readable.
   static bool prepare_foreign_sleep(Engine& engine) noexcept {
-    bool busy = any_ready();
+    bool busy = any_work();
     for (Engine* each = first_; each != nullptr; each = each->sibling_) busy |= !each->prepare_sleep();
     if (!engine.poll_set_) return busy;
     const auto deadline = earliest_deadline();
@@ -127,9 +135,9 @@ class Loop {
     }
   }
 
-  static bool any_ready() noexcept {
+  static bool any_work() noexcept {
     for (const Engine* engine = first_; engine != nullptr; engine = engine->sibling_) {
-      if (engine->has_ready()) return true;
+      if (engine->has_work()) return true;
     }
     return false;
   }
@@ -164,8 +172,16 @@ class Loop {
     for_each([](Engine& engine) { engine.exchange(false); });
   }
 
+  /// After a fork, the contexts of the parent's thread are nothing to be driven here.
+  static void forget_parents() noexcept {
+    const unsigned generation = detail::process_generation();
+    if (std::exchange(generation_, generation) == generation) return;
+    first_ = running_ = nullptr;
+  }
+
   static inline thread_local constinit Engine* first_ = nullptr;
   static inline thread_local constinit Engine* running_ = nullptr;
+  static inline thread_local constinit unsigned generation_ = 0;
 };
 
 // ---- what an engine needs to know of its siblings ----------------------------------------------------------------

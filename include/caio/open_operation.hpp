@@ -51,6 +51,7 @@ class Opening {
     request.offset = -1;
     request.open_flags = flags_ | (try_nonblock_ ? O_NONBLOCK : 0);
     request.open_mode = mode_;
+    request.result = -ECANCELED;  // unless somebody says otherwise, nothing was opened
     return engine.start(request) && judge(engine, request);
   }
 
@@ -133,13 +134,13 @@ class [[nodiscard]] CloseOperation final : public OperationBase {
     opcode = Opcode::close;
     descriptor = closed;
     uncancellable = true;
+    result = -ECANCELED;  // until it is done
   }
   CloseOperation(CloseOperation&&) = default;
   ~CloseOperation() {
-    const bool handed_over = stage == Stage::backend || stage == Stage::pool || stage == Stage::ended;
-    const bool begun = stage != Stage::idle;
+    const bool unfinished = stage != Stage::idle;
     abandon();
-    if (begun && (!handed_over || result == -ECANCELED)) close_here();
+    if (unfinished && result == -ECANCELED) close_here();
   }
 
   void await_resume() {
@@ -152,6 +153,7 @@ class [[nodiscard]] CloseOperation final : public OperationBase {
     if (result == -ECANCELED) close_here();
     return true;
   }
+  void refused() noexcept override { close_here(); }
 
   void close_here() noexcept {
     if (descriptor.kind() != Descriptor::Kind::foreign) execute(*this);

@@ -55,6 +55,9 @@ class OperationBase : protected Request {
   /// result in the request; false: the request was started again and has not ended.
   virtual bool advance() noexcept = 0;
 
+  /// Instead of advance(), on any thread, when the operation's context has ended and cannot be travelled to.
+  virtual void refused() noexcept { result = engine_->inherited() ? -EOWNERDEAD : -ECANCELED; }
+
   /// Takes the request back from whoever holds it. A derived class whose members the request uses calls it in its own
   /// destructor, before they go.
   void abandon() noexcept {
@@ -82,7 +85,8 @@ class OperationBase : protected Request {
     if (!engine_->inherited() && engine_->post(*this)) return true;  // it may be over by now: nothing may follow
     stage = Stage::idle;
     travelled_ = false;
-    return !step();  // nobody will ever run it there: it fails here
+    refused();
+    return false;
   }
 
   bool step() noexcept {

@@ -34,7 +34,8 @@ namespace caio::inline CAIO_ABI {
 
 namespace detail {
 
-inline std::unique_ptr<Backend> make_backend(Implementation implementation, const ContextOptions& options) {
+inline std::unique_ptr<Backend> make_backend(Implementation implementation,
+                                             [[maybe_unused]] const ContextOptions& options) {
   switch (implementation) {
 #if CAIO_WITH_LIBURING
     case Implementation::uring: return std::make_unique<UringBackend>(options);

@@ -99,6 +99,10 @@ TEST_CASE("Load: a thousand reads of idle pipes hold nothing up") {
           }
         };
         context.run(work());
+        auto settle = [&]() -> Task<> {
+          while (context.stats().parked < 1200) co_await context.schedule();
+        };
+        context.run(settle());
         CHECK(heard == 0);
         CHECK(context.stats().parked == 1200);
         auto speak = [&]() -> Task<> {

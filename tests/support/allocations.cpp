@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <new>
 
+#include <caio/detail/frame_pool.hpp>
+
 namespace {
 std::atomic<std::size_t> count{0};
 }
@@ -11,6 +13,9 @@ std::atomic<std::size_t> count{0};
 namespace support {
 std::size_t allocations() noexcept { return count.load(); }
 }  // namespace support
+
+// Sanitizers bring operators of their own, and must see what they allocate.
+#if CAIO_RECYCLES_FRAMES
 
 void* operator new(std::size_t size) {
   count.fetch_add(1, std::memory_order_relaxed);
@@ -27,3 +32,10 @@ void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  count.fetch_add(1, std::memory_order_relaxed);
+  return std::malloc(size == 0 ? 1 : size);
+}
+void operator delete(void* memory, const std::nothrow_t&) noexcept { std::free(memory); }
+
+#endif

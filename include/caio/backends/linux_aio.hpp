@@ -79,6 +79,7 @@ class LinuxAioBackend final : public Backend {
     reap(batch);
     if (wait == nullptr || batch.has_news()) return;
     detail::sleep_on(completed_.get(), *wait);
+    drain();
     reap(batch);
   }
 
@@ -152,10 +153,14 @@ class LinuxAioBackend final : public Backend {
     }
   }
 
-  void reap(Batch& batch) {
-    if (slots_.used() == 0) return;
+  void drain() const noexcept {
     std::uint64_t count = 0;
     static_cast<void>(::read(completed_.get(), &count, sizeof count));
+  }
+
+  void reap(Batch& batch) {
+    if (slots_.used() == 0) return;
+    drain();
     std::array<::io_event, 64> events;
     for (;;) {
       ::timespec now{};

@@ -84,8 +84,8 @@ class UringBackend final : public Backend {
     check(ring_.enable(), batch);
     ring_.drain_notifier();
     take(batch);
-    send_cancels();
     if (dead_ != 0) return drive_dead(batch, wait);
+    send_cancels();
     const bool may_sleep = wait != nullptr && !batch.has_news() && !ring_.has_completions();
     if (may_sleep && ring_.waits_in_kernel()) {
       check(ring_.submit_and_wait(arm_wake(*wait) ? wait->deadline : TimePoint::min()), batch);
@@ -156,7 +156,7 @@ class UringBackend final : public Backend {
     /// DEFER_TASKRUN (seen on Linux 6.18, with poll and epoll). It costs a system call per turn: made when asked for.
     [[nodiscard]] int notifier() noexcept {
       if (!notifier_) {
-        notifier_ = detail::UniqueFd(system_calls.eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+        notifier_ = detail::UniqueFd(system_calls.eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC));  // 1: something may have ended before
         if (notifier_ && ::io_uring_register_eventfd(&ring, notifier_.get()) != 0) notifier_ = detail::UniqueFd();
       }
       return notifier_ ? notifier_.get() : ring.ring_fd;
@@ -376,7 +376,7 @@ class UringBackend final : public Backend {
     const bool refused = result == -EINVAL || result == -EOPNOTSUPP || result == -ENOSYS || result == -EACCES;
     if (refused && refusals >= 0) {
       if (request.opcode != Opcode::open || result != -EACCES) {
-        ++refusals;
+        if (result != -EINVAL) ++refusals;  // EINVAL may be the user's own
         return batch.refuse(request);
       }
     } else if (result >= 0) {
@@ -402,6 +402,7 @@ class UringBackend final : public Backend {
         batch.complete(*request, -dead_);
       }
     }
+    queue.sqe_tail = __atomic_load_n(queue.khead, __ATOMIC_ACQUIRE);
   }
 
   void drive_dead(Batch& batch, const Wait* wait) noexcept {

@@ -21,6 +21,9 @@
 
 namespace caio::inline CAIO_ABI::detail {
 
+/// A longer copy in place would hold up the loop.
+inline constexpr std::size_t longest_copy = 256 * 1024;
+
 /// Whether small buffered writes are fast just now. A slow one (the kernel makes writers wait when too many pages are
 /// dirty) sends the next writes to the backend, each time twice as many.
 class WriteGate {
@@ -62,6 +65,11 @@ class Speculation {
   }
   [[nodiscard]] bool exhausted() const noexcept { return operations_ == 0 || bytes_ == 0; }
 
+  void spend(std::size_t bytes) noexcept {
+    operations_ -= operations_ > 0 ? 1 : 0;
+    bytes_ -= std::min(bytes, bytes_);
+  }
+
   /// True: the request has ended here. False: what is left of it is for the backend.
   bool attempt(Request& request) noexcept {
     if (!enabled_ || request.offset < 0 || request.to_pool) return false;
@@ -73,16 +81,10 @@ class Speculation {
  private:
   static constexpr unsigned most_operations = 64;
   static constexpr std::size_t most_bytes = 1024 * 1024;
-  static constexpr std::size_t largest_read = 256 * 1024;  // a longer copy holds up the loop
   static constexpr std::size_t largest_write = 64 * 1024;
 
-  void spend(std::size_t bytes) noexcept {
-    operations_ -= operations_ > 0 ? 1 : 0;
-    bytes_ -= std::min(bytes, bytes_);
-  }
-
   bool attempt_read(Request& request) noexcept {
-    if (!request.descriptor.takes_nowait() || request.length > largest_read) return false;
+    if (!request.descriptor.takes_nowait() || request.length > longest_copy) return false;
     const ::iovec vector{request.buffer, request.length};
     const std::int64_t count =
         system_calls.preadv2(request.descriptor.fileno(), &vector, 1, request.offset, RWF_NOWAIT);
@@ -176,7 +178,7 @@ inline bool stream_is_ready(const Request& request) noexcept {
 /// meaning that somebody else was faster.
 inline bool transfer_nowait(Request& request) noexcept {
   const bool vectored = !request.is_scalar_transfer();
-  const ::iovec single{request.buffer, std::min(request.length, most_bytes_per_step)};
+  const ::iovec single{request.buffer, std::min(request.length, longest_copy)};
   const ::iovec* const vectors = vectored ? request.vectors : &single;
   const int count = vectored ? static_cast<int>(request.length) : 1;
   const auto transfer = request.is_read() ? +[](int fd, const ::iovec* v, int n, ::off_t offset) {

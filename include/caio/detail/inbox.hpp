@@ -24,7 +24,7 @@ class Inbox {
 
   [[nodiscard]] bool empty() const noexcept {
     const Link* const head = head_.load(std::memory_order_relaxed);
-    return head == nullptr || head == &asleep_;
+    return head == nullptr || head == &asleep_ || head == &closed_;
   }
 
   /// Says that the context will sleep: the next push answers `asleep`. False: there is something to take first.

@@ -1,9 +1,9 @@
 #pragma once
 // A context's inbox together with the eventfd that wakes the context: exactly one signal when it sleeps.
 
+#include <poll.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <system_error>
@@ -37,8 +37,9 @@ class Mailbox {
 
   /// Announces sleep: from now on a push signals. False: there is something to take first.
   [[nodiscard]] bool prepare_sleep() noexcept {
-    announced_sleep_ = inbox_.try_sleep();
-    return announced_sleep_;
+    const bool quiet = inbox_.try_sleep();
+    announced_sleep_ |= quiet;  // an earlier announcement that a push has answered still counts
+    return quiet;
   }
 
   /// Makes fileno() readable until the next take().
@@ -56,7 +57,15 @@ class Mailbox {
   }
 
   /// The same, and refuses all jobs that come later.
-  [[nodiscard]] Job* close() noexcept { return woken(inbox_.close()); }
+  [[nodiscard]] Job* close() noexcept {
+    Job* const jobs = woken(inbox_.close());
+    // Whoever pushed last may not have signalled yet; the eventfd must not go before that.
+    for (; owed_ > 0; drain()) {
+      ::pollfd wake{.fd = wake_.get(), .events = POLLIN, .revents = 0};
+      system_calls.poll(&wake, 1, -1);
+    }
+    return jobs;
+  }
 
  private:
   Job* woken(Job* jobs) noexcept {
@@ -76,12 +85,12 @@ class Mailbox {
     kicked_ = false;
     std::uint64_t count = 0;
     // A producer may still be on its way from its push to its signal: then the count comes later.
-    if (::read(wake_.get(), &count, sizeof count) > 0) owed_ -= std::min(owed_, count);
+    if (::read(wake_.get(), &count, sizeof count) > 0) owed_ -= static_cast<std::int64_t>(count);
   }
 
   Inbox inbox_;
   UniqueFd wake_;
-  std::uint64_t owed_ = 0;  // signals that were or will be given and are not read yet
+  std::int64_t owed_ = 0;  // signals that were or will be given, less those read: they may be read first
   bool announced_sleep_ = false;
   bool kicked_ = false;
 };

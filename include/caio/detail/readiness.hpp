@@ -37,6 +37,8 @@ class Readiness {
     const auto fd = static_cast<std::size_t>(request.descriptor.fileno());
     if (entries_.size() <= fd) entries_.resize(fd + 1);
     Entry& entry = entries_[fd];
+    // With nobody waiting, the file may have been closed and its number given to another, which the set does not know.
+    if (entry.readers.empty() && entry.writers.empty()) entry.armed = 0;
     entry.waiters(request.is_read()).push_back(request);
     if (const int error = arm(entry, static_cast<int>(fd)); error != 0) {
       request.unlink();
@@ -78,7 +80,11 @@ class Readiness {
       RequestList due;
       release(entry.readers, due, ended || (event.events & (EPOLLIN | EPOLLRDHUP)) != 0, ended);
       release(entry.writers, due, ended || (event.events & EPOLLOUT) != 0, ended);
-      if (!entry.readers.empty() || !entry.writers.empty()) static_cast<void>(arm(entry, fd));
+      const bool others = !entry.readers.empty() || !entry.writers.empty();
+      if (others && arm(entry, fd) != 0) {  // they try again, and are told the error
+        release(entry.readers, due, true, true);
+        release(entry.writers, due, true, true);
+      }
       while (!due.empty()) ready(due.pop_front());
     }
   }

@@ -7,7 +7,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
-#include <system_error>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -117,8 +117,8 @@ class ThreadPool {
         ::pthread_setname_np(::pthread_self(), "caio-pool");
         work(*shared, true);
       });
-    } catch (const std::system_error&) {
-      started = false;  // EAGAIN: RLIMIT_NPROC or memory; fewer threads do the work
+    } catch (const std::exception&) {
+      started = false;  // EAGAIN (RLIMIT_NPROC) or no memory: fewer threads do the work
     }
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
     return started;
