@@ -1,4 +1,5 @@
-// Hashes a large file with several reads in flight, on each backend that this machine offers, and compares with sha256sum.
+// Hashes a large file with several reads in flight, on each backend that this machine offers, and compares with
+// sha256sum.
 //   demo [MEBIBYTES]
 #include <openssl/evp.h>
 
@@ -112,19 +113,21 @@ int main(int argc, char** argv) try {
       const std::string digest = context.run(hash(path));
       const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
       const caio::ContextStats stats = context.stats();
-      std::printf("%-9s %s %s  %.2f s; %llu operations: %llu out of the page cache without suspending, %llu by the kernel "
-                  "or the pool (most at once: %llu)\n",
-                  std::string(caio::name(implementation)).c_str(), digest.c_str(), digest == expected ? "equal" : "DIFFERENT",
-                  seconds.count(), static_cast<unsigned long long>(stats.submitted),
-                  static_cast<unsigned long long>(stats.speculated), static_cast<unsigned long long>(stats.handed_over),
-                  static_cast<unsigned long long>(stats.max_in_flight));
+      std::printf(
+          "%-9s %s %s  %.2f s; %llu operations: %llu out of the page cache without suspending, %llu by the kernel "
+          "or the pool (most at once: %llu)\n",
+          std::string(caio::name(implementation)).c_str(), digest.c_str(), digest == expected ? "equal" : "DIFFERENT",
+          seconds.count(), static_cast<unsigned long long>(stats.submitted),
+          static_cast<unsigned long long>(stats.speculated), static_cast<unsigned long long>(stats.handed_over),
+          static_cast<unsigned long long>(stats.max_in_flight));
       if (!speculate) std::printf("          %s\n", context.explain().substr(0, context.explain().find('\n')).c_str());
       equal = equal && digest == expected;
     }
   }
   for (const caio::Implementation implementation : caio::implementations) {
     const std::string reason = caio::why_unavailable(implementation);
-    if (!reason.empty()) std::printf("%-9s not available: %s\n", std::string(caio::name(implementation)).c_str(), reason.c_str());
+    if (!reason.empty())
+      std::printf("%-9s not available: %s\n", std::string(caio::name(implementation)).c_str(), reason.c_str());
   }
   std::filesystem::remove(path);
   return equal ? 0 : 1;

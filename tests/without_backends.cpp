@@ -1,11 +1,11 @@
 // What a program gets that defines no macro and links no library. Gives 0 when all is well.
 
+#include <unistd.h>
 #include <aiofile/aiofile.hpp>
 #include <caio/caio.hpp>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
-#include <unistd.h>
 #include <vector>
 
 namespace {

@@ -30,11 +30,12 @@ namespace aiofile::inline CAIO_ABI {
 
 /// A handle to an open file, without a file pointer. Any number of operations may be in flight at once.
 ///
-/// Move-only. Operations hold the file's state, so the handle may move or go while they run; the descriptor is closed by
-/// the last close(), or when the last handle and operation are gone (then on the spot, and an error is lost). Buffers and
-/// views that are passed in live until the await is done; rvalue strings and vectors are taken over. Operations resume on
-/// the context's thread. They throw FileError: EBADF for a file that is not open or not open for that. Wrong arguments
-/// are std::invalid_argument, thrown by the call. In text mode read() checks that it gives valid UTF-8 (DecodeError).
+/// Move-only. Operations hold the file's state, so the handle may move or go while they run; the descriptor is closed
+/// by the last close(), or when the last handle and operation are gone (then on the spot, and an error is lost).
+/// Buffers and views that are passed in live until the await is done; rvalue strings and vectors are taken over.
+/// Operations resume on the context's thread. They throw FileError: EBADF for a file that is not open or not open for
+/// that. Wrong arguments are std::invalid_argument, thrown by the call. In text mode read() checks that it gives valid
+/// UTF-8 (DecodeError).
 class AIOFile {
  public:
   /// No I/O yet. std::invalid_argument: a bad mode, an unknown encoding, a path with a NUL in it.
@@ -56,16 +57,17 @@ class AIOFile {
   AIOFile(AIOFile&&) = default;
   AIOFile& operator=(AIOFile&&) = default;
 
-  /// Yields the descriptor (std::optional<int>) from the call that opened it, nullopt when it is open already. Concurrent
-  /// calls wait for the first. After a failure it can be tried again; after close() it is EBADF.
+  /// Yields the descriptor (std::optional<int>) from the call that opened it, nullopt when it is open already.
+  /// Concurrent calls wait for the first. After a failure it can be tried again; after close() it is EBADF.
   auto open() { return detail::OpenFileOperation(engine(), state_); }
 
   /// Opens the file and yields it.
   auto operator co_await() & { return Opener<AIOFile&>(*this); }
   auto operator co_await() && { return Opener<AIOFile>(std::move(*this)); }
 
-  /// Closes this handle. Never syncs, and is not stopped by a stop token. Waits of reads and writes for a pipe or terminal
-  /// are cancelled, other operations waited for. Again: does nothing. Reports a sync that has failed before (EIO).
+  /// Closes this handle. Never syncs, and is not stopped by a stop token. Waits of reads and writes for a pipe or
+  /// terminal are cancelled, other operations waited for. Again: does nothing. Reports a sync that has failed before
+  /// (EIO).
   auto close() { return detail::CloseFileOperation(detail::engine_of(state_), state_); }
 
   /// True before open() and after close().
@@ -84,8 +86,8 @@ class AIOFile {
     return context_ != nullptr ? *context_ : caio::Context::current();
   }
 
-  /// Yields a std::string of `size` bytes, or fewer when the end of the file comes first; -1: all up to the end. Memory is
-  /// allocated as data comes, not for `size`. Text: a range that cuts a character is a DecodeError.
+  /// Yields a std::string of `size` bytes, or fewer when the end of the file comes first; -1: all up to the end. Memory
+  /// is allocated as data comes, not for `size`. Text: a range that cuts a character is a DecodeError.
   auto read(std::int64_t size = -1, std::uint64_t offset = 0) {
     return detail::ReadOperation<std::string>(state_, checked_size(size), checked_offset(offset, "read"),
                                               !state_->mode.binary);
@@ -100,8 +102,8 @@ class AIOFile {
     return detail::ReadIntoOperation(state_, memory, checked_offset(offset, "read_into"));
   }
 
-  /// Writes all of it or fails; yields the number of bytes (std::size_t). Mode 'a', or O_APPEND: at the end, whatever the
-  /// offset. A write beyond the end leaves a hole that reads as zeros.
+  /// Writes all of it or fails; yields the number of bytes (std::size_t). Mode 'a', or O_APPEND: at the end, whatever
+  /// the offset. A write beyond the end leaves a hole that reads as zeros.
   auto write(std::string_view text, std::uint64_t offset = 0) {
     return detail::WriteOperation<std::string_view>(state_, text, checked_offset(offset, "write"));
   }

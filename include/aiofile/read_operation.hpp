@@ -42,8 +42,8 @@ class [[nodiscard]] ReadIntoOperation final : public FileOperation {
   std::uint64_t transferred() const noexcept override { return moved; }
 };
 
-/// Reads up to `limit` bytes, or to the end, into a container that is made as large as the file says it is, and larger as
-/// long as data comes: sizes are hints only (/proc has files of size 0).
+/// Reads up to `limit` bytes, or to the end, into a container that is made as large as the file says it is, and larger
+/// as long as data comes: sizes are hints only (/proc has files of size 0).
 template <class Container>
 class [[nodiscard]] ReadOperation final : public FileOperation {
  public:

@@ -37,10 +37,10 @@ struct OpenFile {
   caio::RequestList closers;     // a close() that waits until nothing is in flight
   bool close_when_idle = false;  // that close() was destroyed
 
-  caio::RequestList syncs;           // wait for their turn; `length` is the last write that each covers
-  caio::RequestList joined;          // take part in the sync that runs
+  caio::RequestList syncs;          // wait for their turn; `length` is the last write that each covers
+  caio::RequestList joined;         // take part in the sync that runs
   caio::Request* leader = nullptr;  // the one that runs it
-  int sync_error = 0;                // of a failed sync: the kernel reports it once and then forgets
+  int sync_error = 0;               // of a failed sync: the kernel reports it once and then forgets
 
   [[nodiscard]] bool idle() const noexcept { return writes.empty() && others.empty(); }
   /// Whether all writes up to `sequence` have ended.
@@ -79,7 +79,6 @@ class FileState {
   OpenFile* file;                        // a clone's is its origin's
   Life life = Life::fresh;
   caio::RequestList waiting;  // for the end of opening or closing
-
 
  private:
   friend class FileRef;

@@ -32,8 +32,8 @@ inline std::size_t ascii_prefix(const char* data, std::size_t size) noexcept {
   return done;
 }
 
-/// The second byte's range and the number of bytes that follow the first (Unicode 15, table 3-7); length 0: no character
-/// begins like this.
+/// The second byte's range and the number of bytes that follow the first (Unicode 15, table 3-7); length 0: no
+/// character begins like this.
 struct Utf8Lead {
   std::uint8_t following;
   std::uint8_t low = 0x80;
@@ -42,7 +42,7 @@ struct Utf8Lead {
 
 constexpr Utf8Lead utf8_lead(std::uint8_t first) noexcept {
   if (first >= 0xc2 && first <= 0xdf) return {1};
-  if (first == 0xe0) return {2, 0xa0};  // shorter forms exist
+  if (first == 0xe0) return {2, 0xa0};        // shorter forms exist
   if (first == 0xed) return {2, 0x80, 0x9f};  // surrogates
   if (first >= 0xe1 && first <= 0xef) return {2};
   if (first == 0xf0) return {3, 0x90};

@@ -37,9 +37,10 @@ namespace detail {
 
 /// A Descriptor, or a plain int that is classified here. A named Descriptor remembers what the operation finds out.
 struct DescriptorArgument {
-  DescriptorArgument(const Descriptor& named) noexcept : value(named), origin(&named) {}  // NOLINT(google-explicit-constructor)
-  DescriptorArgument(Descriptor&& passing) noexcept : value(passing) {}                   // NOLINT(google-explicit-constructor)
-  DescriptorArgument(int fd) noexcept : value(fd) {}                                      // NOLINT(google-explicit-constructor)
+  DescriptorArgument(const Descriptor& named) noexcept
+      : value(named), origin(&named) {}                                  // NOLINT(google-explicit-constructor)
+  DescriptorArgument(Descriptor&& passing) noexcept : value(passing) {}  // NOLINT(google-explicit-constructor)
+  DescriptorArgument(int fd) noexcept : value(fd) {}                     // NOLINT(google-explicit-constructor)
 
   Descriptor value;
   const Descriptor* origin = nullptr;
@@ -108,8 +109,8 @@ class Context {
   [[nodiscard]] std::string explain() const {
     std::string text = engine_->backend().explain() + "\n";
     const ContextOptions& options = engine_->options();
-    text += "max_requests " + std::to_string(options.max_requests) + ", pool_size " + std::to_string(options.pool_size) +
-            ", speculation " + (options.speculate ? "on" : "off") + "\n" + note_;
+    text += "max_requests " + std::to_string(options.max_requests) + ", pool_size " +
+            std::to_string(options.pool_size) + ", speculation " + (options.speculate ? "on" : "off") + "\n" + note_;
     for (const Implementation other : implementations) {
       const std::string reason = other == implementation() ? "" : why_unavailable(other);
       if (!reason.empty()) text += std::string(name(other)) + " is not available: " + reason + "\n";

@@ -17,10 +17,10 @@ namespace caio::inline CAIO_ABI {
 class Descriptor {
  public:
   enum class Kind : std::uint8_t {
-    regular,    ///< regular files and directories: always ready
-    block,      ///< block devices
-    stream,     ///< pipes, FIFOs, terminals, sockets, other character devices: may have to wait for readiness
-    foreign,    ///< not a descriptor of this process: a backend of the user's own knows what it is
+    regular,  ///< regular files and directories: always ready
+    block,    ///< block devices
+    stream,   ///< pipes, FIFOs, terminals, sockets, other character devices: may have to wait for readiness
+    foreign,  ///< not a descriptor of this process: a backend of the user's own knows what it is
   };
 
   Descriptor() = default;

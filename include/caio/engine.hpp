@@ -96,6 +96,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   [[nodiscard]] bool prepare_sleep() noexcept { return mailbox_.prepare_sleep(); }
   /// The descriptors whose readability means work: the backend's, the inbox's, the epoll set's; -1 for none.
   [[nodiscard]] std::array<int, 3> sources() noexcept {
+    announces_ = true;
     return {backend_->fileno(), mailbox_.fileno(), readiness_.fileno()};
   }
   [[nodiscard]] std::optional<TimePoint> deadline() const noexcept {
@@ -178,6 +179,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   bool driving_ = false;
   bool exchanging_ = false;
   bool unsent_ = false;
+  bool announces_ = false;  // the backend's descriptor is watched: only drive() silences it
   bool ended_ = false;
   std::unique_ptr<detail::PollSet> poll_set_;
   ContextStats stats_;
@@ -322,7 +324,10 @@ inline void Engine::wait_for_readiness(Request& request) noexcept {
 inline void Engine::cancel(Request& request) noexcept {
   if (request.uncancellable && !ended_) return;
   switch (request.stage) {
-    case Stage::queued: request.unlink(); --queued_count_; break;
+    case Stage::queued:
+      request.unlink();
+      --queued_count_;
+      break;
     case Stage::parked: return unpark(request, -ECANCELED);
     case Stage::waiting: readiness_.remove(request); break;
     case Stage::timed: timers_.remove(request); break;
@@ -497,7 +502,7 @@ inline void Engine::drive(const Wait* wait) noexcept {
   exchanging_ = true;
   unsent_ = false;
   feed_pool();
-  if (wait != nullptr || batch_.held_count_ > 0 || !batch_.queued_.empty()) {
+  if (wait != nullptr || announces_ || batch_.held_count_ > 0 || !batch_.queued_.empty()) {
     batch_.room_ = room();
     batch_.taken_ = 0;
     queued_direct_ = 0;

@@ -79,18 +79,16 @@ Task<GatherListResult<A>> gather_list(Range range, Function make) {
 
 }  // namespace detail
 
-/// Awaits all of `awaitables` at the same time. Yields a tuple of their values, void ones left out (nothing when all are
-/// void). Waits for all, then rethrows the failure that came first in time; siblings of a failure are not cancelled.
+/// Awaits all of `awaitables` at the same time. Yields a tuple of their values, void ones left out (nothing when all
+/// are void). Waits for all, then rethrows the failure that came first in time; siblings of a failure are not
+/// cancelled.
 template <class... A>
-  requires(detail::Awaitable<A> && ...)
-Task<detail::GatherResult<A...>> gather(A... awaitables) {
+requires(detail::Awaitable<A>&&...) Task<detail::GatherResult<A...>> gather(A... awaitables) {
   const std::stop_token& stop_token = co_await detail::CurrentStopToken{};
   std::tuple<detail::Slot<detail::AwaitResult<A>>...> slots;
   detail::Children children;
   std::apply(
-      [&](auto&... slot) {
-        (children.start(detail::child_into<A>(std::move(awaitables), &slot), stop_token), ...);
-      },
+      [&](auto&... slot) { (children.start(detail::child_into<A>(std::move(awaitables), &slot), stop_token), ...); },
       slots);
   co_await children.wait();
   children.rethrow();
@@ -101,16 +99,14 @@ Task<detail::GatherResult<A...>> gather(A... awaitables) {
 
 /// The same for a vector; yields a vector of the values in the same order.
 template <class A>
-  requires detail::Awaitable<A>
-Task<detail::GatherListResult<A>> gather(std::vector<A> awaitables) {
+requires detail::Awaitable<A> Task<detail::GatherListResult<A>> gather(std::vector<A> awaitables) {
   return detail::gather_list<A>(std::move(awaitables), [](A& awaitable) -> A&& { return std::move(awaitable); });
 }
 
 /// Awaits `function(element)` for each element of `range` at the same time; yields a vector of the values in order.
 /// An lvalue range must live until the await is done.
 template <class Range, class Function>
-  requires(!detail::Awaitable<Range>)
-auto gather(Range&& range, Function function) {
+requires(!detail::Awaitable<Range>) auto gather(Range&& range, Function function) {
   using A = std::remove_cvref_t<decltype(function(*std::begin(range)))>;
   return detail::gather_list<A, Range>(std::forward<Range>(range), std::move(function));
 }

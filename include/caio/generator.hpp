@@ -14,8 +14,9 @@ namespace caio::inline CAIO_ABI {
 /// An asynchronous sequence: `while (auto item = co_await generator.next())`.
 ///
 /// Nothing runs before the first next(). One next() at a time; it runs the coroutine to its next co_yield, gives the
-/// value, or nullopt at the end, or rethrows what the coroutine threw (after which it has ended). Operations inside obey
-/// the stop token of the coroutine that awaits next(). Destroy it at any point; operations in flight are waited for.
+/// value, or nullopt at the end, or rethrows what the coroutine threw (after which it has ended). Operations inside
+/// obey the stop token of the coroutine that awaits next(). Destroy it at any point; operations in flight are waited
+/// for.
 template <class T>
 class [[nodiscard]] Generator {
  public:
@@ -25,8 +26,7 @@ class [[nodiscard]] Generator {
       return Generator(std::coroutine_handle<promise_type>::from_promise(*this));
     }
     template <class U = T>
-      requires std::convertible_to<U&&, T>
-    FinalAwaiter yield_value(U&& value) {
+    requires std::convertible_to<U&&, T> FinalAwaiter yield_value(U&& value) {
       item_.emplace(std::forward<U>(value));
       return {};  // to whoever awaits next(), as at the end
     }

@@ -13,8 +13,8 @@ namespace caio::inline CAIO_ABI {
 enum class Implementation : std::uint8_t { uring, linux_aio, thread, blocking };
 
 /// All of them, best first.
-inline constexpr std::array implementations{Implementation::uring, Implementation::linux_aio,
-                                            Implementation::thread, Implementation::blocking};
+inline constexpr std::array implementations{Implementation::uring, Implementation::linux_aio, Implementation::thread,
+                                            Implementation::blocking};
 
 /// The word that CAIO_IMPL uses: "uring", "linux", "thread" or "blocking".
 [[nodiscard]] constexpr std::string_view name(Implementation implementation) noexcept {

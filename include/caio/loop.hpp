@@ -37,7 +37,9 @@ class Loop {
     ~Driving() { running_ = nullptr; }
 
    private:
-    static std::string message(const char* what, const char* why) { return std::string("caio::Context::") + what + ": " + why; }
+    static std::string message(const char* what, const char* why) {
+      return std::string("caio::Context::") + what + ": " + why;
+    }
   };
 
   /// Makes an engine one of this thread's. False: it belongs to another thread.

@@ -16,8 +16,8 @@ namespace caio::inline CAIO_ABI {
 
 namespace detail {
 
-/// Opens a path. What may wait inside open(2), a FIFO without a peer, is opened with O_NONBLOCK and tried again by timer,
-/// so that it holds no thread and can be cancelled (fifo(7)).
+/// Opens a path. What may wait inside open(2), a FIFO without a peer, is opened with O_NONBLOCK and tried again by
+/// timer, so that it holds no thread and can be cancelled (fifo(7)).
 class Opening {
  public:
   Opening(const char* path, int flags, ::mode_t mode) noexcept : path_(path), flags_(flags | O_CLOEXEC), mode_(mode) {

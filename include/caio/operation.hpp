@@ -134,7 +134,8 @@ class OperationBase : protected Request {
   bool cancel_posted_ = false;
 };
 
-/// One system call on a descriptor: reads and writes give std::size_t, syncs give nothing. std::system_error on failure.
+/// One system call on a descriptor: reads and writes give std::size_t, syncs give nothing. std::system_error on
+/// failure.
 template <class T>
 class [[nodiscard]] Operation final : public OperationBase {
  public:

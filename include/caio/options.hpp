@@ -21,19 +21,19 @@ struct ContextOptions {
 
 /// Counters since the context was made; `in_flight` and `parked` are of this moment.
 struct ContextStats {
-  std::uint64_t submitted = 0;     ///< operations accepted, speculated ones included
-  std::uint64_t completed = 0;     ///< operations ended, whatever the result
-  std::uint64_t speculated = 0;    ///< ended in place, never seen by a backend
-  std::uint64_t handed_over = 0;   ///< hand-overs to the backend or the pool, retries and rests of short counts included
-  std::uint64_t pooled = 0;        ///< of these, to the pool
-  std::uint64_t retried = 0;       ///< handed over again after EINTR, EAGAIN or an unasked ECANCELED
+  std::uint64_t submitted = 0;    ///< operations accepted, speculated ones included
+  std::uint64_t completed = 0;    ///< operations ended, whatever the result
+  std::uint64_t speculated = 0;   ///< ended in place, never seen by a backend
+  std::uint64_t handed_over = 0;  ///< hand-overs to the backend or the pool, retries and rests of short counts included
+  std::uint64_t pooled = 0;       ///< of these, to the pool
+  std::uint64_t retried = 0;      ///< handed over again after EINTR, EAGAIN or an unasked ECANCELED
   std::uint64_t short_counts = 0;  ///< continued after a short count
   std::uint64_t cancelled = 0;     ///< ended with ECANCELED
   std::uint64_t turns = 0;         ///< turns of the loop
   std::uint64_t sleeps = 0;        ///< turns that may have slept
   std::uint64_t in_flight = 0;     ///< with the kernel or the pool now
   std::uint64_t max_in_flight = 0;
-  std::uint64_t parked = 0;        ///< waiting: for their turn, for readiness, for a time
+  std::uint64_t parked = 0;  ///< waiting: for their turn, for readiness, for a time
 };
 
 /// Bytes that a destructor could not deliver to a file.

@@ -45,37 +45,35 @@ struct Request : Job {
 
   Opcode opcode = Opcode::call;
   Stage stage = Stage::idle;
-  bool whole = false;             ///< read and write: go on after short counts until done, end of file, or error
-  bool to_pool = false;           ///< never for the backend
-  bool append = false;            ///< write: at the end of the file, as O_APPEND does (RWF_APPEND)
-  bool nowait_refused = false;    ///< a stream that RWF_NOWAIT does not work on: by the pool, in small pieces
+  bool whole = false;           ///< read and write: go on after short counts until done, end of file, or error
+  bool to_pool = false;         ///< never for the backend
+  bool append = false;          ///< write: at the end of the file, as O_APPEND does (RWF_APPEND)
+  bool nowait_refused = false;  ///< a stream that RWF_NOWAIT does not work on: by the pool, in small pieces
   bool cancel_requested = false;
   bool uncancellable = false;
-  std::uint8_t attempts = 0;      ///< how often the ring's plumbing was in the way
+  std::uint8_t attempts = 0;  ///< how often the ring's plumbing was in the way
 
   Descriptor descriptor;
   union {
-    void* buffer = nullptr;       ///< read and write
-    const ::iovec* vectors;       ///< readv and writev
-    const char* path;             ///< open
+    void* buffer = nullptr;           ///< read and write
+    const ::iovec* vectors;           ///< readv and writev
+    const char* path;                 ///< open
     void (*call)(Request&) noexcept;  ///< call: runs on a thread of the pool
   };
-  std::size_t length = 0;         ///< bytes left; readv and writev: elements of `vectors`
+  std::size_t length = 0;  ///< bytes left; readv and writev: elements of `vectors`
   union {
-    std::int64_t offset = -1;     ///< -1: the descriptor's own position; truncate: the new length
-    std::int64_t deadline;        ///< timed: nanoseconds of the steady clock
+    std::int64_t offset = -1;  ///< -1: the descriptor's own position; truncate: the new length
+    std::int64_t deadline;     ///< timed: nanoseconds of the steady clock
   };
-  std::int64_t result = 0;        ///< of the last step: a count, a descriptor, or a negative errno
-  std::size_t moved = 0;          ///< bytes moved by all steps
-  std::uint32_t slot = 0;         ///< where its holder keeps its record
+  std::int64_t result = 0;  ///< of the last step: a count, a descriptor, or a negative errno
+  std::size_t moved = 0;    ///< bytes moved by all steps
+  std::uint32_t slot = 0;   ///< where its holder keeps its record
   int open_flags = 0;
   ::mode_t open_mode = 0;
 
   [[nodiscard]] bool is_read() const noexcept { return opcode == Opcode::read || opcode == Opcode::readv; }
   [[nodiscard]] bool is_write() const noexcept { return opcode == Opcode::write || opcode == Opcode::writev; }
-  [[nodiscard]] bool is_scalar_transfer() const noexcept {
-    return opcode == Opcode::read || opcode == Opcode::write;
-  }
+  [[nodiscard]] bool is_scalar_transfer() const noexcept { return opcode == Opcode::read || opcode == Opcode::write; }
 
   /// `count` more bytes of a read or write were moved.
   void consume(std::size_t count) noexcept {

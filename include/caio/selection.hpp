@@ -207,8 +207,9 @@ namespace detail {
 inline std::unique_ptr<Backend> make_named(Implementation implementation, const ContextOptions& options) {
   const Obstacle found = obstacle(implementation);
   if (found.code != 0) {
-    throw std::system_error(found.code, std::system_category(),
-                            "caio: the backend " + std::string(name(implementation)) + " is not available: " + found.reason);
+    throw std::system_error(
+        found.code, std::system_category(),
+        "caio: the backend " + std::string(name(implementation)) + " is not available: " + found.reason);
   }
   return make_backend(implementation, options);
 }

@@ -123,10 +123,8 @@ class TaskPromise : public AwaitedPromise {
  public:
   Task<T> get_return_object() noexcept;
   template <class U = T>
-    requires std::convertible_to<U&&, T>
-  void return_value(U&& value) {
-    outcome.set_value(std::forward<U>(value));
-  }
+  requires std::convertible_to<U&&, T>
+  void return_value(U&& value) { outcome.set_value(std::forward<U>(value)); }
   void unhandled_exception() noexcept { outcome.set_error(std::current_exception()); }
 
   Outcome<T> outcome;

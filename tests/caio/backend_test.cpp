@@ -120,9 +120,8 @@ TEST_CASE("Backend: a batch has no more room than max_requests leaves") {
   Context context(std::move(backend), {.max_requests = 3});
   context.run([](Context& each) -> Task<> {
     std::string text(1, '?');
-    co_await caio::gather(support::numbers(20), [&](int i) {
-      return each.read(Descriptor::foreign(1), room_in(text), i);
-    });
+    co_await caio::gather(support::numbers(20),
+                          [&](int i) { return each.read(Descriptor::foreign(1), room_in(text), i); });
   }(context));
   CHECK(counting.most == 3);
   CHECK(context.stats().handed_over == 20);

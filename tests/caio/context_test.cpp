@@ -1,6 +1,5 @@
 #include <caio/context.hpp>
 
-#include <caio/task_group.hpp>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
+#include <caio/task_group.hpp>
 
 #include <array>
 #include <chrono>
@@ -575,9 +575,8 @@ TEST_CASE("Context: O_NONBLOCK is left as the owner of a pipe set it") {
     on_every_backend([flags](Context& context) -> Task<> {
       const Pipe pipe(flags | O_CLOEXEC);
       TaskGroup group;
-      group.spawn([](Context& each, int fd) -> Task<> {
-        co_await each.write(fd, bytes_of("x"), -1);
-      }(context, pipe.writer.get()));
+      group.spawn([](Context& each, int fd) -> Task<> { co_await each.write(fd, bytes_of("x"), -1); }(
+                                                context, pipe.writer.get()));
       const std::string got = co_await read_some(context, pipe.reader.get(), 10);
       CHECK(got == "x");
       co_await group.join();
@@ -850,9 +849,8 @@ TEST_CASE("Context: offload rethrows what the function throws") {
 TEST_CASE("Context: a pool of one thread does not deadlock") {
   on_every_backend(
       [](Context& context) -> Task<> {
-        std::vector<int> results = co_await gather(numbers(50), [&](int i) {
-          return context.offload([i] { return i * i; });
-        });
+        std::vector<int> results =
+            co_await gather(numbers(50), [&](int i) { return context.offload([i] { return i * i; }); });
         CHECK(results[49] == 49 * 49);
       },
       {.pool_size = 1});
@@ -1040,7 +1038,7 @@ TEST_CASE("Context: spawned tasks that never end go with the context") {
         for (int i = 0; i < 5; ++i) context.spawn(sleep_with(context, Alive(alive)), [](const std::exception_ptr&) {});
         const Pipe pipe;
         context.spawn([](Context& each, int fd, Alive) -> Task<> { co_await read_some(each, fd, 1); }(
-                          context, pipe.reader.get(), Alive(alive)),
+                                                           context, pipe.reader.get(), Alive(alive)),
                       [](const std::exception_ptr&) {});
         context.run([](Context& each) -> Task<> { co_await each.sleep_for(1ms); }(context));
         CHECK(alive == 6);

@@ -35,7 +35,8 @@ struct Pipe {
 inline std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 inline std::span<std::byte> room_in(std::string& text) { return std::as_writable_bytes(std::span(text)); }
 
-/// How many of this process's descriptors are open on the path or below it; a context's own come and go as it needs them.
+/// How many of this process's descriptors are open on the path or below it; a context's own come and go as it needs
+/// them.
 inline std::size_t descriptors_on(const std::filesystem::path& path) {
   const std::string wanted = std::filesystem::canonical(path).string();
   std::size_t count = 0;

@@ -1,8 +1,8 @@
 #include <caio/engine.hpp>
 
+#include <fcntl.h>
 #include <aiofile/file.hpp>
 #include <caio/context.hpp>
-#include <fcntl.h>
 
 #include <array>
 #include <memory>
@@ -63,7 +63,8 @@ Stranger<TokenByReference> attempt_read(Context& context, Descriptor file, std::
   ++attempt.ends;
 }
 
-Stranger<TokenByReference> attempt_write_all(AIOFile& file, std::string_view text, std::uint64_t offset, Attempt& attempt) {
+Stranger<TokenByReference> attempt_write_all(AIOFile& file, std::string_view text, std::uint64_t offset,
+                                             Attempt& attempt) {
   try {
     attempt.moved = co_await file.write(text, offset);
   } catch (const aiofile::FileError& error) {
@@ -103,7 +104,8 @@ class Simulation {
     const std::string& file = backend_->files["file"];
     for (std::size_t slot = 0; slot < slots; ++slot) {
       if (unknown_.contains(slot)) continue;
-      if (file.substr(slot * slot_size, slot_size) != oracle_.substr(slot * slot_size, slot_size)) complain("wrong content");
+      if (file.substr(slot * slot_size, slot_size) != oracle_.substr(slot * slot_size, slot_size))
+        complain("wrong content");
     }
     const caio::ContextStats stats = context_.stats();
     if (stats.submitted != stats.completed) complain("submitted and completed differ");
@@ -426,7 +428,8 @@ std::size_t entered = 0;
 }
 
 TEST_CASE("Engine: reads of many coroutines go to io_uring together") {
-  if (!support::wanted(caio::Implementation::uring) || !caio::why_unavailable(caio::Implementation::uring).empty()) return;
+  if (!support::wanted(caio::Implementation::uring) || !caio::why_unavailable(caio::Implementation::uring).empty())
+    return;
   caio::uring_calls.submit = [](::io_uring* ring) { return ++entered, ::io_uring_submit(ring); };
   caio::uring_calls.submit_and_get_events = [](::io_uring* ring) {
     return ++entered, ::io_uring_submit_and_get_events(ring);
@@ -447,9 +450,8 @@ TEST_CASE("Engine: reads of many coroutines go to io_uring together") {
     context.run([](Context& each, const Descriptor& from, std::vector<std::string>& rooms) -> Task<> {
       co_await read_often(each, from, room_in(rooms[0]), 1);
       entered = 0;
-      co_await gather(numbers(32), [&](int i) {
-        return read_often(each, from, room_in(rooms[static_cast<std::size_t>(i)]), 100);
-      });
+      co_await gather(numbers(32),
+                      [&](int i) { return read_often(each, from, room_in(rooms[static_cast<std::size_t>(i)]), 100); });
     }(context, file, texts));
     if (cached) CHECK(entered <= 32 * 100 / 16);
     CHECK(entered > 0);

@@ -1,10 +1,10 @@
 #include <caio/loop.hpp>
 
-#include <caio/context.hpp>
-#include <caio/task_group.hpp>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/epoll.h>
+#include <caio/context.hpp>
+#include <caio/task_group.hpp>
 
 #include <array>
 #include <deque>
@@ -113,7 +113,8 @@ Task<> work_through(Context& context, const TemporaryDirectory& directory, std::
   const std::string content(1'000'000, 'x');
   std::string_view left = content;
   while (!left.empty()) {
-    const std::size_t count = co_await context.write(file, bytes_of(left), static_cast<std::int64_t>(content.size() - left.size()));
+    const std::size_t count =
+        co_await context.write(file, bytes_of(left), static_cast<std::int64_t>(content.size() - left.size()));
     left.remove_prefix(count);
   }
   const Pipe pipe;

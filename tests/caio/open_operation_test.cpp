@@ -1,9 +1,9 @@
 #include <caio/open_operation.hpp>
 
-#include <caio/context.hpp>
-#include <caio/task_group.hpp>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <caio/context.hpp>
+#include <caio/task_group.hpp>
 
 #include <optional>
 

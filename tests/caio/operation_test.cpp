@@ -1,9 +1,9 @@
 #include <caio/operation.hpp>
 
-#include <caio/context.hpp>
-#include <caio/task_group.hpp>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <caio/context.hpp>
+#include <caio/task_group.hpp>
 
 #include <atomic>
 #include <future>
@@ -602,7 +602,8 @@ TEST_CASE("Operation: a stop that races with the end gives the one or the other"
       }
       for (const auto& stranger : strangers) co_await stranger.ended();
       for (std::size_t i = 0; i < 8; ++i) {
-        const bool whole = outcomes[i].error == 0 && outcomes[i].count == 1024 && texts[i] == content.substr(i * 1024, 1024);
+        const bool whole =
+            outcomes[i].error == 0 && outcomes[i].count == 1024 && texts[i] == content.substr(i * 1024, 1024);
         if (!whole && outcomes[i].error != ECANCELED) FAIL("round " << round << ": error " << outcomes[i].error);
       }
     }
@@ -644,7 +645,8 @@ TEST_CASE("Operation: an offload that runs is not stopped") {
     const auto stranger = observe<TokenByValue>(context.offload([&] {
       begun.set_value();
       release.get_future().wait();
-    }), outcome);
+    }),
+                                                outcome);
     stranger.start(source.get_token());
     while (context.stats().in_flight == 0) co_await context.schedule();
     begun.get_future().wait();

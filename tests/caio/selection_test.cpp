@@ -1,6 +1,5 @@
 #include <caio/selection.hpp>
 
-#include <caio/context.hpp>
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -10,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <caio/context.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -50,7 +50,7 @@ Task<bool> round_trip(Context& context, int fd) {
   const std::size_t read = co_await context.read(fd, support::room_in(back), 0);
   const int answer = co_await context.offload([] { return 42; });
   co_await context.sleep_for(std::chrono::microseconds(10));
-  co_return written == text.size() && read == text.size() && back == text && answer == 42;
+  co_return written == text.size() && read == text.size() && back == text&& answer == 42;
 }
 
 bool works(Context& context) {
@@ -71,7 +71,8 @@ bool contains(const std::string& text, std::string_view part) { return text.find
 /// The preferred backend of this child, whether it works, and what the context says of itself.
 std::string use_preferred() {
   Context context({.speculate = false});
-  return std::string(caio::name(context.implementation())) + (works(context) ? " works\n" : " fails\n") + context.explain();
+  return std::string(caio::name(context.implementation())) + (works(context) ? " works\n" : " fails\n") +
+         context.explain();
 }
 
 }  // namespace
@@ -200,7 +201,9 @@ int queue_inits = 0;
 /// From now on the kernel refuses rings.
 void refuse_rings(int error) {
   queue_init_error = error;
-  caio::uring_calls.queue_init = [](unsigned, ::io_uring*, ::io_uring_params*) { return ++queue_inits, -queue_init_error; };
+  caio::uring_calls.queue_init = [](unsigned, ::io_uring*, ::io_uring_params*) {
+    return ++queue_inits, -queue_init_error;
+  };
 }
 
 struct Rule {
@@ -349,7 +352,8 @@ TEST_CASE("Selection: seccomp that denies io_uring") {
   DYNAMIC_SECTION(std::system_category().message(error)) {
     const std::string expected = next_best();
     const ChildResult child = in_fresh_child([error] {
-      const std::vector<Rule> rules{{SYS_io_uring_setup, error}, {SYS_io_uring_enter, error}, {SYS_io_uring_register, error}};
+      const std::vector<Rule> rules{
+          {SYS_io_uring_setup, error}, {SYS_io_uring_enter, error}, {SYS_io_uring_register, error}};
       if (!deny(rules)) return std::string("no seccomp here");
       return use_preferred();
     });

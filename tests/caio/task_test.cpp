@@ -27,7 +27,9 @@ Task<int> nested(int depth) {
 }
 
 template <class T>
-concept AwaitableLvalue = requires(T& task) { task.operator co_await(); };
+concept AwaitableLvalue = requires(T& task) {
+  task.operator co_await();
+};
 
 struct Tracker {
   explicit Tracker(int& count) : count_(&count) { ++*count_; }

@@ -1,6 +1,6 @@
 #pragma once
-// A backend with files in memory and a seeded scheduler: it decides what ends when, in which order, how far each transfer
-// gets, and what goes wrong.
+// A backend with files in memory and a seeded scheduler: it decides what ends when, in which order, how far each
+// transfer gets, and what goes wrong.
 
 #include <algorithm>
 #include <caio/backend.hpp>

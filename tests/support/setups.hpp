@@ -71,8 +71,8 @@ class Masks {
     if (!hide) return;
     caio::uring_calls.setup_flags = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE;
     caio::uring_calls.features = 0;
-    caio::uring_calls.opcodes = (1ULL << IORING_OP_READ) | (1ULL << IORING_OP_WRITE) | (1ULL << IORING_OP_ASYNC_CANCEL) |
-                                (1ULL << IORING_OP_POLL_ADD);
+    caio::uring_calls.opcodes = (1ULL << IORING_OP_READ) | (1ULL << IORING_OP_WRITE) |
+                                (1ULL << IORING_OP_ASYNC_CANCEL) | (1ULL << IORING_OP_POLL_ADD);
 #endif
   }
   Masks(const Masks&) = delete;

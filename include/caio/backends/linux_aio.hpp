@@ -139,8 +139,7 @@ class LinuxAioBackend final : public Backend {
       }
       if (count == 0) return;
       for (std::size_t done = 0; done < count;) {
-        const int accepted =
-            linux_aio_calls.submit(context_, static_cast<long>(count - done), prepared.data() + done);
+        const int accepted = linux_aio_calls.submit(context_, static_cast<long>(count - done), prepared.data() + done);
         if (accepted > 0) {
           done += static_cast<std::size_t>(accepted);
           continue;

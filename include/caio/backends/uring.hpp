@@ -34,13 +34,13 @@ struct UringCalls {
   int (*queue_init)(unsigned, ::io_uring*, ::io_uring_params*) = ::io_uring_queue_init_params;
   int (*submit)(::io_uring*) = ::io_uring_submit;
   int (*submit_and_get_events)(::io_uring*) = ::io_uring_submit_and_get_events;
-  int (*submit_and_wait_timeout)(::io_uring*, ::io_uring_cqe**, unsigned, ::__kernel_timespec*, ::sigset_t*) =
-      ::io_uring_submit_and_wait_timeout;
+  int (*submit_and_wait_timeout)(::io_uring*, ::io_uring_cqe**, unsigned, ::__kernel_timespec*,
+                                 ::sigset_t*) = ::io_uring_submit_and_wait_timeout;
   ::io_uring_probe* (*get_probe)(::io_uring*) = ::io_uring_get_probe_ring;
 
-  unsigned setup_flags = ~0U;      ///< setup flags that may be asked for
-  unsigned features = ~0U;         ///< features that are believed when the kernel reports them
-  std::uint64_t opcodes = ~0ULL;   ///< opcodes, by bit, that are believed
+  unsigned setup_flags = ~0U;     ///< setup flags that may be asked for
+  unsigned features = ~0U;        ///< features that are believed when the kernel reports them
+  std::uint64_t opcodes = ~0ULL;  ///< opcodes, by bit, that are believed
 };
 
 inline constinit UringCalls uring_calls{};
@@ -66,7 +66,8 @@ class UringBackend final : public Backend {
     ::__kernel_timespec patience{.tv_sec = 10, .tv_nsec = 0};
     const int status = uring_calls.submit_and_wait_timeout(&backend.ring_.ring, &completion, 1, &patience, nullptr);
     if (status < 0) throw std::system_error(-status, std::system_category(), "io_uring_enter");
-    if (completion == nullptr || completion->res != 0) throw std::system_error(EIO, std::system_category(), "io_uring no-op");
+    if (completion == nullptr || completion->res != 0)
+      throw std::system_error(EIO, std::system_category(), "io_uring no-op");
     ::io_uring_cqe_seen(&backend.ring_.ring, completion);
     if (!backend.ring_.supports(IORING_OP_READ)) {
       throw std::system_error(ENOSYS, std::system_category(), "io_uring READ (Linux 5.6)");
@@ -156,7 +157,8 @@ class UringBackend final : public Backend {
     /// DEFER_TASKRUN (seen on Linux 6.18, with poll and epoll). It costs a system call per turn: made when asked for.
     [[nodiscard]] int notifier() noexcept {
       if (!notifier_) {
-        notifier_ = detail::UniqueFd(system_calls.eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC));  // 1: something may have ended before
+        notifier_ = detail::UniqueFd(
+            system_calls.eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC));  // 1: something may have ended before
         if (notifier_ && ::io_uring_register_eventfd(&ring, notifier_.get()) != 0) notifier_ = detail::UniqueFd();
       }
       return notifier_ ? notifier_.get() : ring.ring_fd;
@@ -173,9 +175,8 @@ class UringBackend final : public Backend {
       ::io_uring_cqe* completion = nullptr;
       ::__kernel_timespec left{};
       if (deadline) {
-        const ::timespec time = detail::to_timespec(*deadline == TimePoint::min()
-                                                        ? std::chrono::nanoseconds(0)
-                                                        : *deadline - std::chrono::steady_clock::now());
+        const ::timespec time = detail::to_timespec(
+            *deadline == TimePoint::min() ? std::chrono::nanoseconds(0) : *deadline - std::chrono::steady_clock::now());
         left = {.tv_sec = time.tv_sec, .tv_nsec = time.tv_nsec};
       }
       return uring_calls.submit_and_wait_timeout(&ring, &completion, 1, deadline ? &left : nullptr, nullptr);
@@ -196,13 +197,15 @@ class UringBackend final : public Backend {
    private:
     void set_up(const ContextOptions& options) {
       // Best first; a kernel that does not know a flag answers EINVAL (the version that brought each in brackets).
-      constexpr unsigned plain = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE;                    // 5.6, 5.5
-      constexpr unsigned disabled = plain | IORING_SETUP_R_DISABLED;                          // 5.10
-      constexpr unsigned whole = disabled | IORING_SETUP_SUBMIT_ALL;                          // 5.18
+      constexpr unsigned plain = IORING_SETUP_CLAMP | IORING_SETUP_CQSIZE;                      // 5.6, 5.5
+      constexpr unsigned disabled = plain | IORING_SETUP_R_DISABLED;                            // 5.10
+      constexpr unsigned whole = disabled | IORING_SETUP_SUBMIT_ALL;                            // 5.18
       constexpr unsigned coop = whole | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG;  // 5.19
-      constexpr unsigned defer = whole | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;  // 6.1
+      constexpr unsigned defer =
+          whole | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_TASKRUN_FLAG;  // 6.1
       constexpr std::array choices{defer, coop, whole, disabled, plain, 0U};
-      constexpr std::array polled{whole | IORING_SETUP_SQPOLL, disabled | IORING_SETUP_SQPOLL, plain | IORING_SETUP_SQPOLL};
+      constexpr std::array polled{whole | IORING_SETUP_SQPOLL, disabled | IORING_SETUP_SQPOLL,
+                                  plain | IORING_SETUP_SQPOLL};
       int status = -EINVAL;
       if (options.sqpoll) status = try_flags(polled, options.max_requests);
       if (status < 0) status = try_flags(choices, options.max_requests);
@@ -215,7 +218,8 @@ class UringBackend final : public Backend {
     int try_flags(const std::array<unsigned, N>& choices, unsigned max_requests) noexcept {
       int status = -EINVAL;
       for (std::size_t i = 0; i < N && status == -EINVAL; ++i) {
-        if ((choices[i] & ~uring_calls.setup_flags) == 0 || choices[i] == 0) status = try_sizes(choices[i], max_requests);
+        if ((choices[i] & ~uring_calls.setup_flags) == 0 || choices[i] == 0)
+          status = try_sizes(choices[i], max_requests);
       }
       return status;
     }
@@ -239,8 +243,9 @@ class UringBackend final : public Backend {
     void find_opcodes() noexcept {
       ::io_uring_probe* const probe = uring_calls.get_probe(&ring);
       if (probe == nullptr) {  // registering may be denied where the ring works: the plain ones are as old as that
-        opcodes_ = (1U << IORING_OP_READV) | (1U << IORING_OP_WRITEV) | (1U << IORING_OP_FSYNC) | (1U << IORING_OP_POLL_ADD) |
-                   (1ULL << IORING_OP_READ) | (1ULL << IORING_OP_WRITE) | (1ULL << IORING_OP_ASYNC_CANCEL);
+        opcodes_ = (1U << IORING_OP_READV) | (1U << IORING_OP_WRITEV) | (1U << IORING_OP_FSYNC) |
+                   (1U << IORING_OP_POLL_ADD) | (1ULL << IORING_OP_READ) | (1ULL << IORING_OP_WRITE) |
+                   (1ULL << IORING_OP_ASYNC_CANCEL);
       } else {
         for (unsigned opcode = 0; opcode < 64; ++opcode) {
           if (opcode <= probe->last_op && ::io_uring_opcode_supported(probe, static_cast<int>(opcode)) != 0) {
@@ -319,7 +324,9 @@ class UringBackend final : public Backend {
       case Opcode::writev: ::io_uring_prep_writev(&entry, fd, request.vectors, length, offset); break;
       case Opcode::fsync: ::io_uring_prep_fsync(&entry, fd, 0); break;
       case Opcode::fdatasync: ::io_uring_prep_fsync(&entry, fd, IORING_FSYNC_DATASYNC); break;
-      case Opcode::open: ::io_uring_prep_openat(&entry, AT_FDCWD, request.path, request.open_flags, request.open_mode); break;
+      case Opcode::open:
+        ::io_uring_prep_openat(&entry, AT_FDCWD, request.path, request.open_flags, request.open_mode);
+        break;
       default: ::io_uring_prep_close(&entry, fd); break;
     }
     if (!request.is_scalar_transfer() || request.descriptor.direct()) return;

@@ -10,9 +10,13 @@
 namespace caio::inline CAIO_ABI::detail {
 
 template <class A>
-concept MemberAwaitable = requires(A&& a) { static_cast<A&&>(a).operator co_await(); };
+concept MemberAwaitable = requires(A&& a) {
+  static_cast<A&&>(a).operator co_await();
+};
 template <class A>
-concept FreeAwaitable = requires(A&& a) { operator co_await(static_cast<A&&>(a)); };
+concept FreeAwaitable = requires(A&& a) {
+  operator co_await(static_cast<A&&>(a));
+};
 template <class A>
 concept Awaiter = requires(A& a) {
   a.await_ready();

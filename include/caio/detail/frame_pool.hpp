@@ -49,7 +49,7 @@ class FramePool {
 
  private:
   static constexpr std::size_t granule = 64;
-  static constexpr std::size_t bins = 32;            // frames up to 2 KiB
+  static constexpr std::size_t bins = 32;             // frames up to 2 KiB
   static constexpr std::uint16_t most_per_bin = 256;  // a burst's frames are not hoarded
 
   struct Frame {

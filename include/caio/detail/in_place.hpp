@@ -110,13 +110,12 @@ class Speculation {
 
   bool attempt_write(Request& request) noexcept {
     const Descriptor& descriptor = request.descriptor;
-    if (descriptor.kind() != Descriptor::Kind::regular || descriptor.direct() || descriptor.synchronous() || request.append ||
-        request.length > largest_write || !gate_.open()) {
+    if (descriptor.kind() != Descriptor::Kind::regular || descriptor.direct() || descriptor.synchronous() ||
+        request.append || request.length > largest_write || !gate_.open()) {
       return false;
     }
     const auto start = std::chrono::steady_clock::now();
-    const std::int64_t count =
-        system_calls.pwrite(descriptor.fileno(), request.buffer, request.length, request.offset);
+    const std::int64_t count = system_calls.pwrite(descriptor.fileno(), request.buffer, request.length, request.offset);
     gate_.took(std::chrono::steady_clock::now() - start);
     if (count < 0) {
       request.result = -errno;
@@ -181,11 +180,12 @@ inline bool transfer_nowait(Request& request) noexcept {
   const ::iovec single{request.buffer, std::min(request.length, longest_copy)};
   const ::iovec* const vectors = vectored ? request.vectors : &single;
   const int count = vectored ? static_cast<int>(request.length) : 1;
-  const auto transfer = request.is_read() ? +[](int fd, const ::iovec* v, int n, ::off_t offset) {
-    return system_calls.preadv2(fd, v, n, offset, RWF_NOWAIT);
-  } : +[](int fd, const ::iovec* v, int n, ::off_t offset) {
-    return system_calls.pwritev2(fd, v, n, offset, RWF_NOWAIT);
-  };
+  const auto transfer = request.is_read()
+                            ? +[](int fd, const ::iovec* v, int n,
+                                  ::off_t offset) { return system_calls.preadv2(fd, v, n, offset, RWF_NOWAIT); }
+                            : +[](int fd, const ::iovec* v, int n, ::off_t offset) {
+                                return system_calls.pwritev2(fd, v, n, offset, RWF_NOWAIT);
+                              };
   NoSigpipe guard(request.is_write());
   std::int64_t result = outcome(transfer(request.descriptor.fileno(), vectors, count, request.offset));
   if (result == -ESPIPE) {

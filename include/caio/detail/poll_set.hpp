@@ -14,7 +14,8 @@ namespace caio::inline CAIO_ABI::detail {
 
 class PollSet {
  public:
-  PollSet() : epoll_(::epoll_create1(EPOLL_CLOEXEC)), timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)) {
+  PollSet()
+      : epoll_(::epoll_create1(EPOLL_CLOEXEC)), timer_(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)) {
     add(timer_.get());
   }
 

@@ -5,9 +5,9 @@
 #include <signal.h>
 
 #include <condition_variable>
+#include <exception>
 #include <memory>
 #include <mutex>
-#include <exception>
 #include <thread>
 #include <vector>
 

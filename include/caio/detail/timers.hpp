@@ -33,7 +33,8 @@ class Timers {
     sink(last.request->slot);
   }
 
-  /// The earliest request that is due at `now`, removed; null when none is. Equal deadlines come in the order of adding.
+  /// The earliest request that is due at `now`, removed; null when none is. Equal deadlines come in the order of
+  /// adding.
   Request* expire(std::int64_t now) noexcept {
     if (heap_.empty() || deadline() > now) return nullptr;
     Request* const first = heap_.front().request;

@@ -1,7 +1,7 @@
 #include <caio/backends/blocking.hpp>
 
-#include <caio/context.hpp>
 #include <fcntl.h>
+#include <caio/context.hpp>
 
 #include "caio/descriptors.hpp"
 #include "support/catch.hpp"

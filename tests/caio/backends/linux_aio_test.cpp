@@ -4,8 +4,8 @@
 
 #include <caio/backends/linux_aio.hpp>
 
-#include <caio/context.hpp>
 #include <fcntl.h>
+#include <caio/context.hpp>
 
 #include <memory>
 
@@ -66,7 +66,8 @@ class DirectFile {
     file_ = support::Fd(::open(path_.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
   }
   bool usable() const {
-    return file_ && support::wanted(Implementation::linux_aio) && caio::why_unavailable(Implementation::linux_aio).empty();
+    return file_ && support::wanted(Implementation::linux_aio) &&
+           caio::why_unavailable(Implementation::linux_aio).empty();
   }
   Descriptor descriptor() const { return Descriptor(file_.get()); }
   std::string content() const { return support::content_of(path_); }
@@ -121,7 +122,8 @@ TEST_CASE("LinuxAio: vectored O_DIRECT transfers go to the kernel") {
   Context context(Implementation::linux_aio);
   context.run([](Context& each, Descriptor descriptor) -> Task<> {
     const auto pages = std::make_unique<Pages>();
-    const std::array<::iovec, 2> vectors{{{(*pages)[0].bytes.data(), page_size}, {(*pages)[1].bytes.data(), page_size}}};
+    const std::array<::iovec, 2> vectors{
+        {{(*pages)[0].bytes.data(), page_size}, {(*pages)[1].bytes.data(), page_size}}};
     const std::size_t read = co_await each.readv(descriptor, vectors, page_size);
     CHECK(read == 2 * page_size);
     CHECK((*pages)[1].bytes[0] == std::byte{'2'});

@@ -1,8 +1,8 @@
 #include <caio/backends/thread_pool.hpp>
 
-#include <caio/context.hpp>
 #include <fcntl.h>
 #include <signal.h>
+#include <caio/context.hpp>
 
 #include <future>
 #include <mutex>
@@ -59,7 +59,8 @@ TEST_CASE("ThreadPoolBackend: its threads take no signals") {
     const bool blocked = co_await each.offload([] {
       ::sigset_t mask;
       ::pthread_sigmask(SIG_SETMASK, nullptr, &mask);
-      return ::sigismember(&mask, SIGINT) == 1 && ::sigismember(&mask, SIGTERM) == 1 && ::sigismember(&mask, SIGXFSZ) == 1;
+      return ::sigismember(&mask, SIGINT) == 1 && ::sigismember(&mask, SIGTERM) == 1 &&
+             ::sigismember(&mask, SIGXFSZ) == 1;
     });
     CHECK(blocked);
   }(context));

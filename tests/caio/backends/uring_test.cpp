@@ -4,9 +4,9 @@
 
 #include <caio/backends/uring.hpp>
 
+#include <fcntl.h>
 #include <caio/context.hpp>
 #include <caio/detail/slots.hpp>
-#include <fcntl.h>
 
 #include "caio/descriptors.hpp"
 #include "caio/stranger.hpp"
@@ -77,9 +77,8 @@ std::string alphabet(std::size_t size) {
 Task<int> read_bytes(Context& context, int fd) {
   const Descriptor file(fd);
   std::string text(500, '?');
-  co_await gather(numbers(500), [&](int i) {
-    return context.read(file, room_in(text).subspan(static_cast<std::size_t>(i), 1), i);
-  });
+  co_await gather(numbers(500),
+                  [&](int i) { return context.read(file, room_in(text).subspan(static_cast<std::size_t>(i), 1), i); });
   const std::string expected = alphabet(500);
   int right = 0;
   for (std::size_t i = 0; i < text.size(); ++i) right += text[i] == expected[i] ? 1 : 0;
@@ -245,8 +244,9 @@ TEST_CASE("Uring: where memory is short the ring is halved") {
 
 TEST_CASE("Uring: each set of setup flags works") {
   if (!uring_is_here()) return;
-  const unsigned hidden = GENERATE(0U, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN,
-                                   IORING_SETUP_SUBMIT_ALL, IORING_SETUP_R_DISABLED, ~0U);
+  const unsigned hidden =
+      GENERATE(0U, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN,
+               IORING_SETUP_SUBMIT_ALL, IORING_SETUP_R_DISABLED, ~0U);
   DYNAMIC_SECTION("without flags " << hidden) {
     const Replaced replaced;
     const TestFile file;
