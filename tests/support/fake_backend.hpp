@@ -2,9 +2,13 @@
 // A backend with files in memory and a seeded scheduler: it decides what ends when, in which order, how far each
 // transfer gets, and what goes wrong.
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <caio/backend.hpp>
 #include <caio/detail/sleep.hpp>
+#include <caio/detail/unique_fd.hpp>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -45,7 +49,10 @@ class FakeBackend final : public caio::Backend {
       batch.complete(request, finish(request));
     }
     if (wait != nullptr && !batch.has_news()) caio::detail::sleep_on(-1, *wait);
+    announce(!held_.empty());
   }
+
+  int fileno() noexcept override { return busy_.get(); }
 
   /// Sometimes in time, sometimes too late.
   void cancel(caio::Request& request) override {
@@ -53,6 +60,14 @@ class FakeBackend final : public caio::Backend {
   }
 
  private:
+  /// What is held can end at any time: the descriptor is readable as long as there is something.
+  void announce(bool busy) {
+    std::uint64_t count = 1;
+    static_cast<void>(::read(busy_.get(), &count, sizeof count));
+    count = 1;
+    if (busy) static_cast<void>(::write(busy_.get(), &count, sizeof count));
+  }
+
   bool chance(unsigned percent) { return random_() % 100 < percent; }
 
   std::int64_t finish(caio::Request& request) {
@@ -96,6 +111,7 @@ class FakeBackend final : public caio::Backend {
     return static_cast<std::int64_t>(length);
   }
 
+  caio::detail::UniqueFd busy_{::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
   std::mt19937_64 random_;
   Faults faults_;
   std::vector<caio::Request*> held_;
