@@ -4,8 +4,6 @@
 #include <cstdlib>
 #include <new>
 
-#include <caio/detail/frame_pool.hpp>
-
 namespace {
 std::atomic<std::size_t> count{0};
 }
@@ -14,8 +12,7 @@ namespace support {
 std::size_t allocations() noexcept { return count.load(); }
 }  // namespace support
 
-// Sanitizers bring operators of their own, and must see what they allocate.
-#if CAIO_RECYCLES_FRAMES
+#if AIOFILE_COUNTS_ALLOCATIONS
 
 void* operator new(std::size_t size) {
   count.fetch_add(1, std::memory_order_relaxed);
