@@ -258,6 +258,7 @@ TEST_CASE("Read: memory is not taken for a size that nobody has seen") {
 }
 
 TEST_CASE("Read: a file that memory cannot hold is std::bad_alloc, and the file goes on working") {
+  if (!caio::detail::recycles_frames) return;  // sanitizers end a program that runs out of memory
   if (under_address_sanitizer) return;
   for (const caio::Implementation implementation : support::backends()) {
     DYNAMIC_SECTION(caio::name(implementation)) {
