@@ -1,18 +1,26 @@
 #pragma once
 // The file layer's whole public interface, and the engine's that programs need beside it.
 
+#include <aiofile/async_open.hpp>
+#include <aiofile/encoding.hpp>
 #include <aiofile/error.hpp>
 #include <aiofile/file.hpp>
+#include <aiofile/line_reader.hpp>
 #include <aiofile/mode.hpp>
 #include <aiofile/options.hpp>
+#include <aiofile/reader.hpp>
+#include <aiofile/stream.hpp>
 #include <aiofile/text.hpp>
+#include <aiofile/writer.hpp>
 #include <caio/caio.hpp>
 #include <caio/config.hpp>
 
 namespace aiofile::inline CAIO_ABI {
 
+using caio::as_result;
 using caio::gather;
 using caio::Generator;
+using caio::Result;
 using caio::run;
 using caio::sleep_for;
 using caio::Task;

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <limits>
 #include <memory>
 #include <span>
 #include <stdexcept>
@@ -14,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <aiofile/encoding.hpp>
 #include <aiofile/error.hpp>
 #include <aiofile/file_operation.hpp>
 #include <aiofile/lifecycle_operations.hpp>
@@ -27,6 +27,22 @@
 #include <caio/context.hpp>
 
 namespace aiofile::inline CAIO_ABI {
+
+class AIOFile;
+
+namespace detail {
+
+/// The state that a handle shares with its operations, readers and streams.
+inline const FileRef& state_of(const AIOFile& file) noexcept;
+
+inline std::uint64_t checked_offset(std::uint64_t offset, const char* what) {
+  if (offset > last_offset) {
+    throw std::invalid_argument(std::string("aiofile::") + what + ": an offset or length above INT64_MAX");
+  }
+  return offset;
+}
+
+}  // namespace detail
 
 /// A handle to an open file, without a file pointer. Any number of operations may be in flight at once.
 ///
@@ -77,7 +93,7 @@ class AIOFile {
   [[nodiscard]] const std::filesystem::path& name() const noexcept { return state_->path; }
   [[nodiscard]] const Mode& mode() const noexcept { return state_->mode; }
   /// The canonical name: "utf-8".
-  [[nodiscard]] const std::string& encoding() const noexcept { return state_->encoding; }
+  [[nodiscard]] const std::string& encoding() const noexcept { return state_->encoding.name; }
   /// The context of its operations; before open(), the one that it would be.
   [[nodiscard]] caio::Context& context() const {
     if (state_->engine && state_->engine->handle != nullptr) {
@@ -89,34 +105,37 @@ class AIOFile {
   /// Yields a std::string of `size` bytes, or fewer when the end of the file comes first; -1: all up to the end. Memory
   /// is allocated as data comes, not for `size`. Text: a range that cuts a character is a DecodeError.
   auto read(std::int64_t size = -1, std::uint64_t offset = 0) {
-    return detail::ReadOperation<std::string>(state_, checked_size(size), checked_offset(offset, "read"),
-                                              !state_->mode.binary);
+    return detail::ReadOperation<std::string>(state_, checked_size(size),
+                                              detail::checked_offset(offset, "AIOFile::read"), !state_->mode.binary);
   }
   /// The same as a std::vector<std::byte>, never decoded.
   auto read_bytes(std::int64_t size = -1, std::uint64_t offset = 0) {
     return detail::ReadOperation<std::vector<std::byte>>(state_, checked_size(size),
-                                                         checked_offset(offset, "read_bytes"), false);
+                                                         detail::checked_offset(offset, "AIOFile::read_bytes"), false);
   }
   /// Fills `memory` unless the end comes first; yields the number of bytes (std::size_t). Nothing is allocated.
   auto read_into(std::span<std::byte> memory, std::uint64_t offset = 0) {
-    return detail::ReadIntoOperation(state_, memory, checked_offset(offset, "read_into"));
+    return detail::ReadIntoOperation(state_, memory, detail::checked_offset(offset, "AIOFile::read_into"));
   }
 
   /// Writes all of it or fails; yields the number of bytes (std::size_t). Mode 'a', or O_APPEND: at the end, whatever
   /// the offset. A write beyond the end leaves a hole that reads as zeros.
   auto write(std::string_view text, std::uint64_t offset = 0) {
-    return detail::WriteOperation<std::string_view>(state_, text, checked_offset(offset, "write"));
+    return detail::WriteOperation<std::string_view>(state_, text, detail::checked_offset(offset, "AIOFile::write"),
+                                                    !state_->mode.binary);
   }
   template <std::same_as<std::string> S>
   auto write(S&& text, std::uint64_t offset = 0) {
-    return detail::WriteOperation<std::string>(state_, std::move(text), checked_offset(offset, "write"));
+    return detail::WriteOperation<std::string>(state_, std::move(text),
+                                               detail::checked_offset(offset, "AIOFile::write"), !state_->mode.binary);
   }
   auto write_bytes(std::span<const std::byte> bytes, std::uint64_t offset = 0) {
-    return detail::WriteOperation<std::span<const std::byte>>(state_, bytes, checked_offset(offset, "write_bytes"));
+    return detail::WriteOperation<std::span<const std::byte>>(
+        state_, bytes, detail::checked_offset(offset, "AIOFile::write_bytes"), false);
   }
   auto write_bytes(std::vector<std::byte>&& bytes, std::uint64_t offset = 0) {
-    return detail::WriteOperation<std::vector<std::byte>>(state_, std::move(bytes),
-                                                          checked_offset(offset, "write_bytes"));
+    return detail::WriteOperation<std::vector<std::byte>>(
+        state_, std::move(bytes), detail::checked_offset(offset, "AIOFile::write_bytes"), false);
   }
 
   /// Make durable every write of this file and its clones that was started before. Concurrent ones share a system call.
@@ -127,8 +146,9 @@ class AIOFile {
 
   /// Makes the file `length` bytes long; what is added reads as zeros.
   auto truncate(std::uint64_t length) {
-    return detail::SimpleFileOperation<void>(state_, detail::Access::write, "truncate", caio::Opcode::truncate,
-                                             static_cast<std::int64_t>(checked_offset(length, "truncate")));
+    return detail::SimpleFileOperation<void>(
+        state_, detail::Access::write, "truncate", caio::Opcode::truncate,
+        static_cast<std::int64_t>(detail::checked_offset(length, "AIOFile::truncate")));
   }
   /// Yields the length in bytes (std::uint64_t); never suspends.
   auto size() {
@@ -142,6 +162,8 @@ class AIOFile {
   }
 
  private:
+  friend const detail::FileRef& detail::state_of(const AIOFile& file) noexcept;
+
   template <class File>
   class [[nodiscard]] Opener final : public detail::OpenFileOperation {
    public:
@@ -159,7 +181,7 @@ class AIOFile {
     if (path.native().find('\0') != std::string::npos) {
       throw std::invalid_argument("aiofile: a path with a NUL in it");
     }
-    state_ = detail::FileRef(new detail::FileState(std::move(path), mode, canonical_encoding(options.encoding)));
+    state_ = detail::FileRef(new detail::FileState(std::move(path), mode, detail::find_encoding(options.encoding)));
     state_->extra_flags = options.flags;
     state_->permissions = options.permissions;
   }
@@ -173,15 +195,10 @@ class AIOFile {
     if (size < -1) throw std::invalid_argument("aiofile::AIOFile::read: a negative size");
     return size;
   }
-  static std::uint64_t checked_offset(std::uint64_t offset, const char* what) {
-    if (offset > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max())) {
-      throw std::invalid_argument(std::string("aiofile::AIOFile::") + what + ": an offset or length above INT64_MAX");
-    }
-    return offset;
-  }
-
   detail::FileRef state_;
   caio::Context* context_ = nullptr;
 };
+
+inline const detail::FileRef& detail::state_of(const AIOFile& file) noexcept { return file.state_; }
 
 }  // namespace aiofile::inline CAIO_ABI

@@ -44,27 +44,27 @@ class FileOperation : public caio::OperationBase {
   [[nodiscard]] OpenFile& file() const noexcept { return *file_->file; }
 
   void check() const {
+    if (error_) std::rethrow_exception(error_);
     if (result < 0) throw FileError(what_, file_->path, static_cast<int>(-result), transferred());
   }
   [[nodiscard]] virtual std::uint64_t transferred() const noexcept { return 0; }
 
-  /// Lets the oldest sync begin whose writes have ended, unless one runs.
-  void wake_sync() noexcept {
-    if (file().leader != nullptr || file().syncs.empty()) return;
-    caio::Request& first = file().syncs.front();
-    if (!file().written(first.length)) return;
-    file().leader = &first;
-    engine().unpark(first);
+  /// Why the operation cannot begin; 0 if it can.
+  [[nodiscard]] int obstacle() const noexcept {
+    if (file_->life != FileState::Life::open || engine().ended()) return EBADF;
+    if (access_ == Access::read && !file_->mode.readable) return EBADF;
+    if (access_ == Access::write && !file_->mode.writable) return EBADF;
+    return 0;
   }
 
- private:
-  bool advance() noexcept final {
+  bool advance() noexcept override {
     if (!std::exchange(admitted_, true)) {
       if (const int error = obstacle(); error != 0) {
         result = -error;
         return true;
       }
       descriptor = file().descriptor;
+      if (access_ == Access::write) ++file().changes;
       const bool finished = begin();
       if (!descriptor.takes_nowait()) file().descriptor.refuses_nowait();  // asked once
       if (!finished) enter();
@@ -75,13 +75,9 @@ class FileOperation : public caio::OperationBase {
     return true;
   }
 
-  [[nodiscard]] int obstacle() const noexcept {
-    if (file_->life != FileState::Life::open || engine().ended()) return EBADF;
-    if (access_ == Access::read && !file_->mode.readable) return EBADF;
-    if (access_ == Access::write && !file_->mode.writable) return EBADF;
-    return 0;
-  }
+  std::exception_ptr error_;  // what is not the result of a system call
 
+ private:
   void refused() noexcept override { result = -EBADF; }
 
   void enter() noexcept {
@@ -93,7 +89,10 @@ class FileOperation : public caio::OperationBase {
   void leave() noexcept {
     if (!in_flight_.linked()) return;
     in_flight_.unlink();
-    if (access_ == Access::write) wake_sync();
+    if (access_ == Access::write) {
+      ++file().changes;
+      file().wake_sync(engine());
+    }
     if (!file().idle()) return;
     if (!file().closers.empty()) engine().unpark(file().closers.front());
     if (file().close_when_idle) file().close();

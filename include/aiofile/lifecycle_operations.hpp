@@ -100,7 +100,7 @@ class [[nodiscard]] OpenFileOperation : public LifecycleOperation {
 };
 
 /// Closes this handle; the last of a descriptor's handles waits for the operations in flight and closes the descriptor.
-class [[nodiscard]] CloseFileOperation final : public LifecycleOperation {
+class [[nodiscard]] CloseFileOperation : public LifecycleOperation {
  public:
   CloseFileOperation(caio::Engine& engine, FileRef file) : LifecycleOperation(engine, std::move(file)) {
     uncancellable = true;
@@ -122,7 +122,7 @@ class [[nodiscard]] CloseFileOperation final : public LifecycleOperation {
 
   void await_resume() const { check("close"); }
 
- private:
+ protected:
   bool advance() noexcept override {
     if (submitted_) return closed();
     if (closing_) return close_descriptor();
@@ -146,6 +146,7 @@ class [[nodiscard]] CloseFileOperation final : public LifecycleOperation {
     return false;
   }
 
+ private:
   void refused() noexcept override {
     result = 0;
     if (state().life == Life::open && --open_file().owners == 0) open_file().close();

@@ -7,12 +7,15 @@
 #include <exception>
 #include <limits>
 #include <span>
+#include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <aiofile/error.hpp>
 #include <aiofile/file_operation.hpp>
 #include <aiofile/text.hpp>
+#include <aiofile/transcoder.hpp>
 #include <caio/config.hpp>
 
 namespace aiofile::inline CAIO_ABI::detail {
@@ -42,46 +45,58 @@ class [[nodiscard]] ReadIntoOperation final : public FileOperation {
   std::uint64_t transferred() const noexcept override { return moved; }
 };
 
-/// Reads up to `limit` bytes, or to the end, into a container that is made as large as the file says it is, and larger
-/// as long as data comes: sizes are hints only (/proc has files of size 0).
-template <class Container>
-class [[nodiscard]] ReadOperation final : public FileOperation {
- public:
-  /// `size` -1: to the end. `text`: the bytes must be whole characters.
-  ReadOperation(FileRef file, std::int64_t size, std::uint64_t start, bool text)
-      : FileOperation(std::move(file), Access::read, "read"), start_(start), text_(text) {
-    if (size >= 0) limit_ = std::min(limit_, static_cast<std::size_t>(size));
-  }
-  ReadOperation(ReadOperation&&) = default;
-  ~ReadOperation() { drop(); }
+/// Reads up to a limit, or to the end, into a container that is made as large as the file says it is, and larger as
+/// long as data comes: sizes are hints only (/proc has files of size 0). Base: FileOperation or what derives from it.
+template <class Base, class Container>
+class BulkReading : public Base {
+ protected:
+  template <class... Arguments>
+  explicit BulkReading(Arguments&&... arguments) : Base(std::forward<Arguments>(arguments)...) {}
+  BulkReading(BulkReading&&) = default;
+  ~BulkReading() { this->drop(); }
 
-  Container await_resume() {
-    if (error_) std::rethrow_exception(error_);
-    check();
-    if (wrong_at_) throw DecodeError(state().path, state().encoding, start_ + *wrong_at_);
-    return std::move(data_);
+  using Base::buffer;
+  using Base::descriptor;
+  using Base::engine;
+  using Base::error_;
+  using Base::length;
+  using Base::opcode;
+  using Base::result;
+  using Base::state;
+
+  /// `size` -1: to the end. `text`: the bytes must be whole characters. True: finished.
+  bool start_reading(std::uint64_t start, std::int64_t size, bool text) noexcept {
+    start_ = start;
+    text_ = text;
+    limit_ = last_offset - start;
+    if (size >= 0) limit_ = std::min(limit_, static_cast<std::size_t>(size));
+    return limit_ == 0 || grow(first_size());
   }
+
+  bool continue_reading() noexcept {
+    if (step_ == Step::read) return after_read();
+    if (result < 0 || step_ == Step::digest) return true;
+    return error_ || read();
+  }
+
+  /// Done with what was read, on the pool if it is much.
+  virtual void digest() {}
+
+  std::uint64_t transferred() const noexcept override { return filled_; }
+
+  /// Bytes taken from the file.
+  [[nodiscard]] std::size_t filled() const noexcept { return filled_; }
+
+  Container data_;
 
  private:
-  enum class Step : std::uint8_t { grow, read, check };
+  enum class Step : std::uint8_t { grow, read, digest };
 
   // What takes long on that many bytes (fresh pages, copies, a scan) is done by the pool and not on the loop's thread.
   static constexpr std::size_t quick_bytes = 1024 * 1024;
+  static constexpr std::size_t quick_conversion = 64 * 1024;
   static constexpr std::size_t small_limit = 64 * 1024;  // allocated without asking for the file's size
   static constexpr std::size_t first_guess = 16 * 1024;
-
-  bool begin() noexcept override { return limit_ == 0 || grow(first_size()); }
-
-  bool proceed() noexcept override {
-    if (step_ == Step::read) return after_read();
-    if (result < 0) return true;
-    switch (step_) {
-      case Step::grow: return error_ || read();
-      case Step::read:
-      case Step::check: break;
-    }
-    return true;
-  }
 
   [[nodiscard]] std::size_t first_size() const noexcept {
     if (limit_ <= small_limit) return limit_;
@@ -98,74 +113,116 @@ class [[nodiscard]] ReadOperation final : public FileOperation {
   bool grow(std::size_t size) noexcept {
     target_ = size;
     if (size <= quick_bytes) {
-      resize();
+      work(&BulkReading::resize);
       return error_ || read();
     }
     step_ = Step::grow;
-    return work_on_pool([](ReadOperation& self) noexcept { self.resize(); }) && (error_ || read());
-  }
-
-  void resize() noexcept {
-    try {
-      data_.resize(target_);
-    } catch (...) {
-      error_ = std::current_exception();
-    }
+    return work_on_pool<&BulkReading::resize>() && (error_ || result < 0 || read());
   }
 
   bool read() noexcept {
     step_ = Step::read;
     opcode = caio::Opcode::read;
-    to_pool = false;
-    whole = true;
+    this->to_pool = false;
+    this->whole = true;
     buffer = data_.data() + filled_;
     length = data_.size() - filled_;
-    offset = static_cast<std::int64_t>(start_ + filled_);
+    this->offset = static_cast<std::int64_t>(start_ + filled_);
     return engine().start(*this) && after_read();
   }
 
   bool after_read() noexcept {
-    filled_ += moved;
+    filled_ += this->moved;
     if (result < 0) return true;
     const bool at_end = length > 0;
     if (!at_end && filled_ < limit_) {
       return grow(std::min(limit_, std::max(2 * data_.size(), small_limit)));
     }
-    data_.resize(filled_);
-    if (!text_) return true;
-    if (filled_ <= quick_bytes) {
-      validate();
+    step_ = Step::digest;
+    if (filled_ <= (text_ && state().transcodes() ? quick_conversion : quick_bytes)) {
+      work(&BulkReading::finish);
       return true;
     }
-    step_ = Step::check;
-    return work_on_pool([](ReadOperation& self) noexcept { self.validate(); });
+    return work_on_pool<&BulkReading::finish>();
   }
 
-  void validate() noexcept {
-    const Utf8Scan scan = scan_utf8({reinterpret_cast<const char*>(data_.data()), data_.size()});
-    if (scan.valid < data_.size()) wrong_at_ = scan.valid;
+  void resize() { data_.resize(target_); }
+
+  void finish() {
+    data_.resize(filled_);
+    if constexpr (std::is_same_v<Container, std::string>) {
+      if (text_ && state().transcodes()) {
+        decode();
+      } else if (text_) {
+        const std::size_t valid = scan_utf8(data_).valid;
+        if (valid < filled_) refuse(valid);
+      }
+    }
+    digest();
   }
 
-  template <class Work>
-  bool work_on_pool(Work) noexcept {
+  void decode() {
+    Transcoder transcoder(state().encoding);
+    transcoder.set_order(this->file().order);
+    std::string text;
+    std::string_view left(data_.data(), data_.size());
+    const Transcoder::Outcome outcome = transcoder.decode(left, start_ == 0, text);
+    this->file().order = transcoder.order();
+    if (outcome != Transcoder::Outcome::all && !left.empty()) refuse(data_.size() - left.size());
+    data_ = std::move(text);
+  }
+
+  [[noreturn]] void refuse(std::size_t at) const {
+    throw DecodeError(state().path, state().encoding.name, start_ + at);
+  }
+
+  void work(void (BulkReading::*what)()) noexcept {
+    try {
+      (this->*what)();
+    } catch (...) {
+      error_ = std::current_exception();
+    }
+  }
+
+  template <void (BulkReading::*what)()>
+  bool work_on_pool() noexcept {
     opcode = caio::Opcode::call;
-    call = [](caio::Request& request) noexcept {
-      Work()(static_cast<ReadOperation&>(static_cast<OperationBase&>(request)));
+    this->call = [](caio::Request& request) noexcept {
+      static_cast<BulkReading&>(static_cast<caio::OperationBase&>(request)).work(what);
     };
     return engine().start(*this);
   }
 
-  std::uint64_t transferred() const noexcept override { return filled_; }
-
-  Container data_;
   std::size_t filled_ = 0;
   std::size_t target_ = 0;
-  std::uint64_t start_;
-  std::size_t limit_ = last_offset - start_;
+  std::uint64_t start_ = 0;
+  std::size_t limit_ = 0;
   Step step_ = Step::grow;
+  bool text_ = false;
+};
+
+/// The file layer's own: at a given offset.
+template <class Container>
+class [[nodiscard]] ReadOperation final : public BulkReading<FileOperation, Container> {
+ public:
+  ReadOperation(FileRef file, std::int64_t size, std::uint64_t start, bool text)
+      : BulkReading<FileOperation, Container>(std::move(file), Access::read, "read"),
+        size_(size),
+        start_(start),
+        text_(text) {}
+
+  Container await_resume() {
+    this->check();
+    return std::move(this->data_);
+  }
+
+ private:
+  bool begin() noexcept override { return this->start_reading(start_, size_, text_); }
+  bool proceed() noexcept override { return this->continue_reading(); }
+
+  std::int64_t size_;
+  std::uint64_t start_;
   bool text_;
-  std::optional<std::size_t> wrong_at_;
-  std::exception_ptr error_;
 };
 
 }  // namespace aiofile::inline CAIO_ABI::detail

@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <string>
 #include <utility>
 
+#include <aiofile/encoding.hpp>
 #include <aiofile/mode.hpp>
 #include <caio/config.hpp>
 #include <caio/descriptor.hpp>
@@ -31,6 +31,8 @@ struct OpenFile {
   bool borrowed = false;  // never closed by us
   unsigned owners = 0;    // handles that are open
 
+  std::uint64_t changes = 0;            // grows when something begins or ends to change the file through us
+  ByteOrder order = ByteOrder::little;  // as the byte-order mark says that was read
   caio::detail::List<InFlight> writes;  // in the order they were started
   caio::detail::List<InFlight> others;
   std::uint64_t last_write = 0;
@@ -47,6 +49,12 @@ struct OpenFile {
   [[nodiscard]] bool written(std::uint64_t sequence) const noexcept {
     return writes.empty() || writes.front().sequence > sequence;
   }
+  /// Lets the oldest sync begin whose writes have ended, unless one runs.
+  void wake_sync(caio::Engine& engine) noexcept {
+    if (leader != nullptr || syncs.empty() || !written(syncs.front().length)) return;
+    leader = &syncs.front();
+    engine.unpark(*leader);
+  }
   /// Lets go of the descriptor at once. For destructors.
   void close() noexcept {
     const caio::Descriptor closed = std::exchange(descriptor, caio::Descriptor());
@@ -60,8 +68,8 @@ class FileState {
  public:
   enum class Life : std::uint8_t { fresh, opening, open, closing, closed };
 
-  FileState(std::filesystem::path name, const Mode& parsed, std::string encoding_name)
-      : path(std::move(name)), mode(parsed), encoding(std::move(encoding_name)), file(&own_) {}
+  FileState(std::filesystem::path name, const Mode& parsed, Encoding found)
+      : path(std::move(name)), mode(parsed), encoding(std::move(found)), file(&own_) {}
   FileState(const FileState&) = delete;
   FileState& operator=(const FileState&) = delete;
 
@@ -72,7 +80,10 @@ class FileState {
 
   const std::filesystem::path path;
   const Mode mode;
-  const std::string encoding;
+  const Encoding encoding;
+  /// Text that has to be converted.
+  [[nodiscard]] bool transcodes() const noexcept { return !mode.binary && !encoding.passes_through(); }
+
   int extra_flags = 0;
   ::mode_t permissions = 0666;
   std::shared_ptr<caio::Engine> engine;  // from open() on

@@ -1,12 +1,11 @@
 #pragma once
-// Encodings by name, and the check of UTF-8.
+// UTF-8: its check, and its code points.
 
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <stdexcept>
-#include <string>
 #include <string_view>
 
 #include <caio/config.hpp>
@@ -84,15 +83,51 @@ constexpr Utf8Lead utf8_lead(std::uint8_t first) noexcept {
   return {size, false};
 }
 
-/// The canonical name of an encoding; case, '-' and '_' do not matter. std::invalid_argument when there is none.
-[[nodiscard]] inline std::string canonical_encoding(std::string_view encoding) {
-  std::string plain;
-  for (const char letter : encoding) {
-    if (letter == '-' || letter == '_') continue;
-    plain += letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter - 'A' + 'a') : letter;
+/// How many code points valid UTF-8 has.
+[[nodiscard]] inline std::size_t count_code_points(std::string_view text) noexcept {
+  std::size_t following = 0;  // bytes that are not a character's first: 10xxxxxx
+  std::size_t at = 0;
+  for (; text.size() - at >= 8; at += 8) {
+    std::uint64_t word;
+    std::memcpy(&word, text.data() + at, sizeof word);
+    following += static_cast<std::size_t>(std::popcount((word >> 7) & (~word >> 6) & 0x0101'0101'0101'0101U));
   }
-  if (plain == "utf8") return "utf-8";
-  throw std::invalid_argument("aiofile: unknown encoding \"" + std::string(encoding) + "\"");
+  for (; at < text.size(); ++at) following += (static_cast<std::uint8_t>(text[at]) & 0xc0U) == 0x80;
+  return text.size() - following;
+}
+
+/// How many bytes of valid UTF-8 its first `count` code points take: all, if it has fewer. Adds to `found` how many
+/// code points these are.
+[[nodiscard]] inline std::size_t skip_code_points(std::string_view text, std::size_t count,
+                                                  std::size_t& found) noexcept {
+  constexpr std::size_t block = 64;
+  std::size_t at = 0;
+  std::size_t left = count;
+  for (; text.size() - at >= block; at += block) {
+    const std::size_t here = count_code_points(text.substr(at, block));
+    if (here > left) break;
+    left -= here;
+  }
+  for (; at < text.size(); ++at) {
+    if ((static_cast<std::uint8_t>(text[at]) & 0xc0U) == 0x80) continue;
+    if (left == 0) break;
+    --left;
+  }
+  found += count - left;
+  return at;
+}
+
+/// The longest front of valid UTF-8 that consists of whole characters and has `size` bytes at most; the first character
+/// in any case.
+[[nodiscard]] inline std::size_t whole_characters(std::string_view text, std::size_t size) noexcept {
+  if (size >= text.size()) return text.size();
+  const auto follows = [&](std::size_t at) { return (static_cast<std::uint8_t>(text[at]) & 0xc0U) == 0x80; };
+  std::size_t end = size;
+  while (end > 0 && follows(end)) --end;
+  if (end > 0) return end;
+  end = std::size_t{1};
+  while (end < text.size() && follows(end)) ++end;
+  return end;
 }
 
 }  // namespace aiofile::inline CAIO_ABI

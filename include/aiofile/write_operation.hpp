@@ -4,9 +4,15 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 
+#include <aiofile/error.hpp>
 #include <aiofile/file_operation.hpp>
+#include <aiofile/transcoder.hpp>
 #include <caio/config.hpp>
 
 namespace aiofile::inline CAIO_ABI::detail {
@@ -15,12 +21,12 @@ namespace aiofile::inline CAIO_ABI::detail {
 template <class Source>
 class [[nodiscard]] WriteOperation final : public FileOperation {
  public:
-  WriteOperation(FileRef file, Source source, std::uint64_t start)
-      : FileOperation(std::move(file), Access::write, "write"), source_(std::move(source)) {
-    opcode = caio::Opcode::write;
-    offset = static_cast<std::int64_t>(start);
-    whole = true;
-  }
+  /// `text`: to be written in the file's encoding.
+  WriteOperation(FileRef file, Source source, std::uint64_t start, bool text)
+      : FileOperation(std::move(file), Access::write, "write"),
+        source_(std::move(source)),
+        start_(start),
+        text_(text) {}
   WriteOperation(WriteOperation&&) = default;
   ~WriteOperation() { drop(); }
 
@@ -30,42 +36,97 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
   }
 
  private:
+  static constexpr std::size_t quick_conversion = 64 * 1024;  // longer ones would hold up the loop
+
   bool begin() noexcept override {
+    if (!text_ || !state().transcodes()) return write(source_.data(), source_.size());
+    if (source_.size() <= quick_conversion) {
+      encode();
+      return error_ || write(encoded_.data(), encoded_.size());
+    }
+    encoding_ = true;
+    opcode = caio::Opcode::call;
+    call = [](caio::Request& request) noexcept {
+      static_cast<WriteOperation&>(static_cast<caio::OperationBase&>(request)).encode();
+    };
+    return engine().start(*this);
+  }
+
+  bool proceed() noexcept override {
+    if (!std::exchange(encoding_, false)) return true;
+    return error_ || result < 0 || write(encoded_.data(), encoded_.size());
+  }
+
+  bool write(const void* data, std::size_t size) noexcept {
+    opcode = caio::Opcode::write;
+    whole = true;
     // The kernel's buffer is not const, but only read.
-    buffer = const_cast<void*>(static_cast<const void*>(source_.data()));
-    length = source_.size();
+    buffer = const_cast<void*>(data);
+    length = size;
+    offset = static_cast<std::int64_t>(start_);
     // A descriptor opened by us has O_APPEND; a borrowed one may lack it.
     append = state().mode.appending && !descriptor.append();
     return length == 0 || engine().start(*this);
   }
+
+  void encode() noexcept {
+    try {
+      Transcoder transcoder(state().encoding);
+      transcoder.set_order(file().order);
+      const std::string_view text(reinterpret_cast<const char*>(source_.data()), source_.size());
+      const std::optional<std::size_t> wrong = transcoder.encode(text, at_start(), encoded_);
+      if (wrong) throw EncodeError(state().path, state().encoding.name, *wrong);
+    } catch (...) {
+      error_ = std::current_exception();
+    }
+  }
+
+  /// Only the file's first bytes have a byte-order mark before them.
+  bool at_start() const noexcept {
+    if (!state().mode.appending) return start_ == 0;
+    struct ::stat status;
+    return caio::system_calls.fstat(descriptor.fileno(), &status) == 0 && status.st_size == 0;
+  }
+
   std::uint64_t transferred() const noexcept override { return moved; }
 
   Source source_;
+  std::string encoded_;
+  std::uint64_t start_;
+  bool text_;
+  bool encoding_ = false;
 };
 
 /// fsync or fdatasync, once all writes that were started before have ended. Syncs that wait together become one call.
-class [[nodiscard]] SyncOperation final : public FileOperation {
+template <class Base>
+class Syncing : public Base {
  public:
-  SyncOperation(FileRef file, bool data_only)
-      : FileOperation(std::move(file), Access::any, data_only ? "fdsync" : "fsync"), data_only_(data_only) {}
-  SyncOperation(SyncOperation&&) = default;
-  ~SyncOperation() {
-    abandon();
-    if (begun() && leads()) {
+  void await_resume() const { this->check(); }
+
+ protected:
+  template <class Subject>
+  Syncing(Subject subject, bool data_only)
+      : Base(std::move(subject), Access::any, data_only ? "fdsync" : "fsync"), data_only_(data_only) {}
+  Syncing(Syncing&&) = default;
+  ~Syncing() {
+    this->abandon();
+    if (this->begun() && leads()) {
       remember_failure();
       hand_on(false);
     }
-    drop();
+    this->drop();
   }
 
-  void await_resume() const { check(); }
+  using Base::engine;
+  using Base::file;
+  using Base::opcode;
+  using Base::result;
 
- private:
-  bool begin() noexcept override {
+  bool start_sync() noexcept {
     // The kernel orders nothing within a batch: the sync is not even submitted before the writes have ended.
-    length = static_cast<std::size_t>(file().last_write);
+    this->length = static_cast<std::size_t>(file().last_write);
     opcode = data_only_ ? caio::Opcode::fdatasync : caio::Opcode::fsync;
-    if (file().leader != nullptr || !file().written(length)) {
+    if (file().leader != nullptr || !file().written(this->length)) {
       engine().park(*this, file().syncs);
       return false;
     }
@@ -73,11 +134,12 @@ class [[nodiscard]] SyncOperation final : public FileOperation {
     return lead();
   }
 
-  bool proceed() noexcept override {
+  bool continue_sync() noexcept {
     if (!leads()) return true;  // it has taken part in another's, or was cancelled
     return leading_ ? conclude() : lead();
   }
 
+ private:
   [[nodiscard]] bool leads() const noexcept { return file().leader == this; }
 
   bool lead() noexcept {
@@ -118,11 +180,20 @@ class [[nodiscard]] SyncOperation final : public FileOperation {
     } else {
       file().syncs.prepend(file().joined);
     }
-    wake_sync();
+    file().wake_sync(engine());
   }
 
   bool data_only_;
   bool leading_ = false;
+};
+
+class [[nodiscard]] SyncOperation final : public Syncing<FileOperation> {
+ public:
+  SyncOperation(FileRef file, bool data_only) : Syncing(std::move(file), data_only) {}
+
+ private:
+  bool begin() noexcept override { return start_sync(); }
+  bool proceed() noexcept override { return continue_sync(); }
 };
 
 }  // namespace aiofile::inline CAIO_ABI::detail

@@ -11,6 +11,7 @@
 #include <caio/operation.hpp>
 #include <caio/operations.hpp>
 #include <caio/options.hpp>
+#include <caio/result.hpp>
 #include <caio/selection.hpp>
 #include <caio/task.hpp>
 #include <caio/task_group.hpp>

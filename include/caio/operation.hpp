@@ -49,7 +49,7 @@ class OperationBase : protected Request {
       if (self.step()) self.resume();
     };
   }
-  ~OperationBase() { abandon(); }
+  virtual ~OperationBase() { abandon(); }
 
   /// One step on the context's thread: first to begin, then whenever the request has ended. True: finished, with the
   /// result in the request; false: the request was started again and has not ended.

@@ -47,7 +47,7 @@ TEST_CASE("Shared file: a sync's writes have ended when none of them is in fligh
 }
 
 TEST_CASE("Shared file: references count, and clones keep their origin") {
-  FileRef first(new FileState("file", aiofile::parse_mode("rb"), "utf-8"));
+  FileRef first(new FileState("file", aiofile::parse_mode("rb"), aiofile::detail::Encoding()));
   first->file->owners = 1;
   first->life = FileState::Life::open;
   FileRef second = first;

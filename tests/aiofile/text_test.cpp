@@ -8,7 +8,6 @@
 
 #include "support/catch.hpp"
 
-using aiofile::canonical_encoding;
 using aiofile::scan_utf8;
 using aiofile::Utf8Scan;
 
@@ -187,16 +186,4 @@ TEST_CASE("UTF-8: texts of any length are whole") {
   CHECK(wrong == 0);
   CHECK(scan_utf8({}).valid == 0);
   CHECK(scan_utf8(std::string(100, '\0')).valid == 100);
-}
-
-TEST_CASE("Encodings: UTF-8 under all its names") {
-  for (const char* const name : {"utf-8", "UTF-8", "utf8", "Utf_8", "U-T_F-8"})
-    CHECK(canonical_encoding(name) == "utf-8");
-}
-
-TEST_CASE("Encodings: an unknown one is refused by name") {
-  for (const char* const name : {"", "-", "klingon", "utf-88", "utf 8", "utf-8\n", "tf8"}) {
-    CHECK_THROWS_AS(canonical_encoding(name), std::invalid_argument);
-  }
-  CHECK_THROWS_WITH(canonical_encoding("klingon"), Catch::Contains("\"klingon\""));
 }

@@ -1,0 +1,76 @@
+#pragma once
+// Memory that bytes come into at its end and leave from its front.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <caio/config.hpp>
+
+namespace aiofile::inline CAIO_ABI::detail {
+
+class Buffer {
+ public:
+  /// Bytes behind the last one that may be read all the same, so that a scan goes in whole blocks.
+  static constexpr std::size_t padding = 64;
+
+  [[nodiscard]] std::string_view view() const noexcept { return {memory_.data() + begin_, size()}; }
+  [[nodiscard]] std::size_t size() const noexcept { return end_ - begin_; }
+  [[nodiscard]] bool empty() const noexcept { return begin_ == end_; }
+
+  /// How much room() would have to allocate; 0: there is room already.
+  [[nodiscard]] std::size_t growth(std::size_t bytes) const noexcept {
+    if (size() + bytes + padding <= memory_.size()) return 0;
+    // Twice as much each time: long lines cost linear time.
+    return std::max(size() + bytes, std::min(2 * size(), most_ahead + size())) + padding;
+  }
+
+  /// Memory for `bytes` more; what is here may move.
+  std::span<char> room(std::size_t bytes) {
+    if (growth(bytes) > 0) {
+      adopt(grown(bytes));
+    } else if (empty() || end_ + bytes + padding > memory_.size()) {
+      std::memmove(memory_.data(), memory_.data() + begin_, size());
+      end_ = size();
+      begin_ = 0;
+    }
+    return {memory_.data() + end_, bytes};
+  }
+
+  /// The two steps of growing, for who lets a thread of the pool do the first: larger memory with what is here,
+  [[nodiscard]] std::string grown(std::size_t bytes) const {
+    std::string larger(growth(bytes), '\0');
+    std::memcpy(larger.data(), memory_.data() + begin_, size());
+    return larger;
+  }
+  /// which takes the place of the old.
+  void adopt(std::string larger) noexcept {
+    memory_ = std::move(larger);
+    end_ = size();
+    begin_ = 0;
+  }
+  /// That many bytes have come into room().
+  void filled(std::size_t bytes) noexcept { end_ += bytes; }
+
+  void append(std::string_view bytes) {
+    const std::span<char> memory = room(bytes.size());
+    std::memcpy(memory.data(), bytes.data(), bytes.size());
+    filled(bytes.size());
+  }
+
+  void consume(std::size_t bytes) noexcept { begin_ += bytes; }
+  void clear() noexcept { begin_ = end_ = 0; }
+
+ private:
+  static constexpr std::size_t most_ahead = std::size_t{1} << 30;
+
+  std::string memory_;  // its size is what is allocated
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+};
+
+}  // namespace aiofile::inline CAIO_ABI::detail

@@ -1,0 +1,217 @@
+#pragma once
+// A place in a file that moves as one reads and writes: what readers, writers and streams are handles of.
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include <aiofile/input.hpp>
+#include <aiofile/output.hpp>
+#include <aiofile/shared_file.hpp>
+#include <caio/config.hpp>
+#include <caio/detail/in_place.hpp>
+#include <caio/engine.hpp>
+#include <caio/execute.hpp>
+
+namespace aiofile::inline CAIO_ABI::detail {
+
+class Turn;
+
+/// Shared by the handles and their operations, and used on the context's thread.
+class Cursor {
+ public:
+  /// `chunk`: bytes to read ahead; 0: more as reading goes on. `buffering`: bytes of writes to gather.
+  Cursor(FileRef state, std::uint64_t position, std::size_t chunk, std::size_t buffering)
+      : file(std::move(state)),
+        input(file->encoding, file->mode.binary, position),
+        chunk_(chunk),
+        buffering_(buffering) {}
+  Cursor(const Cursor&) = delete;
+  Cursor& operator=(const Cursor&) = delete;
+  ~Cursor() {
+    if (!output.empty()) deliver();
+  }
+
+  const FileRef file;
+  Input input;
+  Output output;
+
+  [[nodiscard]] std::size_t buffering() const noexcept { return buffering_; }
+
+  /// Where the next read or write takes place, in bytes.
+  [[nodiscard]] std::uint64_t position() const noexcept { return input.position(); }
+
+  /// Whether it makes a difference: else (pipes, terminals) what was read ahead is never dropped.
+  [[nodiscard]] bool positional() const noexcept {
+    return file->file->descriptor.kind() != caio::Descriptor::Kind::stream;
+  }
+
+  [[nodiscard]] bool seekable() const noexcept {
+    const int fd = file->file->descriptor.fileno();
+    return fd >= 0 && (positional() || ::lseek(fd, 0, SEEK_CUR) >= 0);
+  }
+  void seek(std::uint64_t position) {
+    refresh();
+    input.seek(position);
+    ahead_ = first_ahead;
+  }
+
+  /// Where the next write goes.
+  [[nodiscard]] std::uint64_t write_position() const noexcept {
+    return file->mode.appending && output.empty() ? end() : position();
+  }
+  /// `count` bytes were added to the output.
+  void gathered(std::size_t count) { move(output.end(), count); }
+  /// `count` bytes were written to the file.
+  void wrote(std::size_t count) { move(file->mode.appending ? end() : position() + count, count); }
+
+  /// Drops what was read ahead if the file has been changed through us since then.
+  void refresh() {
+    if (!positional() || changes_ == file->file->changes) return;
+    input.restart(position());
+    changes_ = file->file->changes;
+  }
+
+  /// How much to read next.
+  [[nodiscard]] std::size_t ahead() noexcept {
+    if (chunk_ != 0) return chunk_;
+    return std::exchange(ahead_, std::min(2 * ahead_, most_ahead));
+  }
+
+  /// Whether what is here may be taken without an operation.
+  [[nodiscard]] bool at_hand() const noexcept {
+    return running_ == nullptr && waiting_.empty() && file->life == FileState::Life::open && output.empty() &&
+           changes_ == file->file->changes && file->engine->on_own_thread();
+  }
+
+ private:
+  friend Turn;
+
+  static constexpr std::size_t first_ahead = 8 * 1024;
+  static constexpr std::size_t most_ahead = 64 * 1024;
+
+  void move(std::uint64_t position_in_file, std::size_t count) {
+    if (positional()) return input.restart(position_in_file);
+    // What was read ahead from a terminal stays; who only writes to a pipe counts bytes.
+    if (!file->mode.readable) input.restart(position() + count);
+  }
+
+  [[nodiscard]] std::uint64_t end() const noexcept {
+    struct ::stat status;
+    const bool known = file->file->descriptor.kind() == caio::Descriptor::Kind::regular &&
+                       caio::system_calls.fstat(file->file->descriptor.fileno(), &status) == 0;
+    return known ? static_cast<std::uint64_t>(status.st_size) : position();
+  }
+
+  /// The destructor's last try, by plain system calls.
+  void deliver() noexcept {
+    caio::Engine& engine = *file->engine;
+    if (engine.inherited()) return;  // the parent has these bytes, too
+    caio::Request request;
+    request.opcode = caio::Opcode::write;
+    request.descriptor = file->file->descriptor;
+    request.append = file->mode.appending && !request.descriptor.append();
+    request.result = file->life == FileState::Life::open ? 0 : -EBADF;
+    while (request.result >= 0 && !output.empty()) {
+      request.buffer = const_cast<char*>(output.bytes().data());
+      request.length = output.bytes().size();
+      request.offset = positional() ? static_cast<std::int64_t>(output.offset()) : -1;
+      if (positional()) {
+        caio::execute(request);
+        if (request.result == 0) request.result = -EIO;
+      } else if (!caio::detail::stream_is_ready(request) || !caio::detail::transfer_nowait(request)) {
+        request.result = -EAGAIN;  // a destructor does not wait for whoever reads a pipe
+      }
+      if (request.result > 0) output.written(static_cast<std::size_t>(request.result));
+    }
+    if (!output.empty() && !output.reported()) report(engine, static_cast<int>(-request.result));
+  }
+
+  void report(caio::Engine& engine, int error) noexcept {
+    try {
+      const caio::LostData lost{file->path.string(), output.bytes().size(), {error, std::system_category()}};
+      if (engine.on_lost_data) return engine.on_lost_data(lost);
+      std::fprintf(stderr, "aiofile: %s: %llu bytes lost: %s\n", lost.path.c_str(),
+                   static_cast<unsigned long long>(lost.bytes), lost.error.message().c_str());
+    } catch (...) {  // a destructor has nobody to tell
+    }
+  }
+
+  std::size_t chunk_;
+  std::size_t ahead_ = first_ahead;
+  std::size_t buffering_;
+  std::uint64_t changes_ = 0;
+  caio::Request* running_ = nullptr;
+  caio::RequestList waiting_;
+  Turn* last_ = nullptr;  // the latest that was asked for and has not ended
+};
+
+using CursorRef = std::shared_ptr<Cursor>;
+
+/// An operation's turn with its cursor: they run one after the other, in the order they were started.
+class Turn {
+ public:
+  explicit Turn(CursorRef cursor) noexcept : cursor_(std::move(cursor)) {}
+  Turn(Turn&&) = default;
+
+  [[nodiscard]] Cursor& cursor() const noexcept { return *cursor_; }
+  [[nodiscard]] bool taken(const caio::Request& request) const noexcept { return cursor_->running_ == &request; }
+
+  /// True: the turn is ours. False: the request is parked until it is.
+  bool take(caio::Engine& engine, caio::Request& request) noexcept {
+    cursor_->last_ = this;
+    if (cursor_->running_ == nullptr) {
+      cursor_->running_ = &request;
+      return true;
+    }
+    engine.park(request, cursor_->waiting_);
+    return false;
+  }
+
+  /// Gives the turn, or the place in the queue, to the next. Does nothing when there is none.
+  void end(caio::Engine& engine, const caio::Request& request) noexcept {
+    if (cursor_ == nullptr) return;
+    if (cursor_->last_ == this) cursor_->last_ = nullptr;
+    if (!taken(request)) return;
+    if (seek_) cursor_->seek(*std::exchange(seek_, std::nullopt));
+    cursor_->running_ = nullptr;
+    if (cursor_->waiting_.empty()) return;
+    cursor_->running_ = &cursor_->waiting_.front();
+    engine.unpark(cursor_->waiting_.front());
+  }
+
+  /// Cancels who has the turn and who waits for it.
+  void cancel_others(caio::Engine& engine) noexcept {
+    if (cursor_->running_ != nullptr) engine.cancel(*cursor_->running_);
+    caio::RequestList others;
+    while (!cursor_->waiting_.empty()) {
+      caio::Request& other = cursor_->waiting_.pop_front();
+      others.push_back(other);
+      engine.cancel(other);
+    }
+    cursor_->waiting_.append(others);
+  }
+
+  /// Moves the cursor behind the operations that were started.
+  static void seek(Cursor& cursor, std::uint64_t position) {
+    if (cursor.last_ == nullptr) return cursor.seek(position);
+    cursor.last_->seek_ = position;
+  }
+
+ private:
+  CursorRef cursor_;
+  std::optional<std::uint64_t> seek_;  // called for while we run or wait
+};
+
+}  // namespace aiofile::inline CAIO_ABI::detail

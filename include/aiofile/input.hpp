@@ -1,0 +1,158 @@
+#pragma once
+// What was read from a file ahead of a position: bytes, or text that has been checked and decoded.
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <aiofile/buffer.hpp>
+#include <aiofile/encoding.hpp>
+#include <aiofile/text.hpp>
+#include <aiofile/transcoder.hpp>
+#include <caio/config.hpp>
+
+namespace aiofile::inline CAIO_ABI::detail {
+
+class Input {
+ public:
+  Input(const Encoding& encoding, bool binary, std::uint64_t position) : binary_(binary), next_(position) {
+    if (!binary && !encoding.passes_through()) transcoder_ = std::make_unique<Transcoder>(encoding);
+  }
+
+  /// What may be taken now: bytes, or whole characters in UTF-8. Followed by Buffer::padding bytes that may be read.
+  [[nodiscard]] std::string_view content() const noexcept {
+    return transcoder_ ? decoded_.view() : bytes_.view().substr(0, content_size_);
+  }
+  /// Changes whenever content() does otherwise than by consume().
+  [[nodiscard]] std::uint64_t generation() const noexcept { return generation_; }
+
+  void consume(std::size_t bytes) noexcept {
+    fresh_ = fresh_ && bytes == 0;
+    if (transcoder_) {
+      decoded_.consume(bytes);
+    } else {
+      bytes_.consume(bytes);
+      content_size_ -= bytes;
+    }
+  }
+
+  /// Behind content() stand bytes that are no text.
+  [[nodiscard]] bool invalid() const noexcept { return invalid_; }
+  /// Behind content() stands something: the beginning of a character, or what is invalid.
+  [[nodiscard]] bool unfinished() const noexcept { return bytes_.size() > content_size_; }
+  /// Where that is in the file.
+  [[nodiscard]] std::uint64_t unfinished_at() const noexcept {
+    return next_ - bytes_.size() + (transcoder_ ? 0 : content_size_);
+  }
+
+  /// Where content() begins in the file.
+  [[nodiscard]] std::uint64_t position() const noexcept {
+    if (fresh_) return start_;
+    return next_ - bytes_.size() - (transcoder_ ? transcoder_->encoded_size(decoded_.view()) : 0);
+  }
+  /// Forgets everything and goes on there.
+  void restart(std::uint64_t position) {
+    bytes_.clear();
+    decoded_.clear();
+    if (transcoder_) transcoder_->restart();
+    content_size_ = 0;
+    invalid_ = false;
+    fresh_ = true;
+    start_ = next_ = position;
+    ++generation_;
+  }
+  /// Goes on there, with what is here if possible.
+  void seek(std::uint64_t position) {
+    const std::uint64_t first = next_ - bytes_.size();
+    const bool ahead = !transcoder_ && position >= first && position - first <= content_size_;
+    const auto distance = static_cast<std::size_t>(position - first);
+    const bool inside = ahead && distance < content_size_;
+    if (ahead && (binary_ || !inside || starts_character(bytes_.view()[distance]))) return consume(distance);
+    restart(position);
+  }
+
+  // ---- filling ---------------------------------------------------------------------------------------------------
+
+  /// Where the file's next bytes stand.
+  [[nodiscard]] std::uint64_t next_offset() const noexcept { return next_; }
+  /// As those of Buffer.
+  [[nodiscard]] std::size_t growth(std::size_t bytes) const noexcept { return bytes_.growth(bytes); }
+  [[nodiscard]] std::string grown(std::size_t bytes) const { return bytes_.grown(bytes); }
+  void adopt(std::string larger) noexcept {
+    ++generation_;
+    bytes_.adopt(std::move(larger));
+  }
+  std::span<char> room(std::size_t bytes) {
+    ++generation_;
+    return bytes_.room(bytes);
+  }
+  /// That many bytes have come into room().
+  void filled(std::size_t bytes) {
+    ++generation_;
+    bytes_.filled(bytes);
+    next_ += bytes;
+    if (transcoder_) {
+      decode();
+    } else if (binary_) {
+      content_size_ = bytes_.size();
+    } else {
+      check();
+    }
+  }
+
+  /// There is nothing more, for now.
+  void ended() noexcept {
+    if (transcoder_) transcoder_->pass_shifts();
+  }
+
+  // ---- bytes as such ---------------------------------------------------------------------------------------------
+
+  /// All that was read ahead, if the file's bytes are the text's.
+  [[nodiscard]] std::string_view bytes() const noexcept { return transcoder_ ? std::string_view() : bytes_.view(); }
+  void consume_bytes(std::size_t bytes) noexcept {
+    fresh_ = false;
+    ++generation_;
+    bytes_.consume(bytes);
+    content_size_ = binary_ ? bytes_.size() : 0;
+    if (!binary_) check();
+  }
+
+  [[nodiscard]] Transcoder* transcoder() const noexcept { return transcoder_.get(); }
+
+ private:
+  static bool starts_character(char byte) noexcept { return (static_cast<unsigned char>(byte) & 0xc0U) != 0x80; }
+
+  void check() noexcept {
+    const Utf8Scan scan = scan_utf8(bytes_.view().substr(content_size_));
+    content_size_ += scan.valid;
+    invalid_ = content_size_ < bytes_.size() && !scan.truncated;
+  }
+
+  void decode() {
+    std::string text;
+    std::string_view left = bytes_.view();
+    const bool at_start = next_ == bytes_.size();
+    transcoder_->forget_before(decoded_.view());
+    const Transcoder::Outcome outcome = transcoder_->decode(left, at_start, text);
+    invalid_ = outcome == Transcoder::Outcome::invalid;
+    bytes_.consume(bytes_.size() - left.size());
+    decoded_.append(text);
+  }
+
+  bool binary_;
+  bool invalid_ = false;
+  bool fresh_ = true;  // nothing was consumed since start_
+  std::unique_ptr<Transcoder> transcoder_;
+  Buffer bytes_;                  // as they stand in the file; with a transcoder, those that are not decoded yet
+  Buffer decoded_;                // the transcoder's
+  std::size_t content_size_ = 0;  // of bytes_, without a transcoder
+  std::uint64_t next_;
+  std::uint64_t start_ = next_;
+  std::uint64_t generation_ = 0;
+};
+
+}  // namespace aiofile::inline CAIO_ABI::detail

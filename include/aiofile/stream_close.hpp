@@ -1,0 +1,81 @@
+#pragma once
+// The end of a stream.
+
+#include <cerrno>
+#include <utility>
+
+#include <aiofile/cursor_operation.hpp>
+#include <aiofile/lifecycle_operations.hpp>
+#include <caio/config.hpp>
+
+namespace aiofile::inline CAIO_ABI::detail {
+
+/// Waits for the cursor's operations, delivers the output, and closes the file in any case.
+class [[nodiscard]] StreamClose final : public CloseFileOperation {
+ public:
+  explicit StreamClose(CursorRef cursor)
+      : CloseFileOperation(engine_of(cursor->file), cursor->file), turn_(std::move(cursor)) {}
+  StreamClose(StreamClose&&) = default;
+  ~StreamClose() {
+    abandon();
+    if (step_ == Step::deliver) delivery_.conclude(cursor(), *this, false);
+    if (begun()) turn_.end(engine(), *this);
+  }
+
+  void await_resume() const {
+    if (error_ != 0) throw FileError("close", state().path, error_, delivered_);
+    CloseFileOperation::await_resume();
+  }
+
+ private:
+  enum class Step : std::uint8_t { ask, wait, deliver, close };
+
+  [[nodiscard]] Cursor& cursor() const noexcept { return turn_.cursor(); }
+
+  bool advance() noexcept override {
+    switch (step_) {
+      case Step::ask:
+        if (state().life != Life::open) break;
+        step_ = Step::wait;
+        // A read of an idle pipe would keep us waiting for ever.
+        if (!cursor().positional()) turn_.cancel_others(engine());
+        if (!turn_.take(engine(), *this)) return false;
+        [[fallthrough]];
+      case Step::wait:
+        if (cursor().output.empty() || state().life != Life::open) break;
+        step_ = Step::deliver;
+        reported_ = cursor().output.reported();
+        delivery_.prepare(cursor(), *this);
+        uncancellable = cursor().positional();  // only for a pipe's reader one may have to wait
+        if (!engine().start(*this)) return false;
+        [[fallthrough]];
+      case Step::deliver: delivered(); break;
+      case Step::close: break;
+    }
+    step_ = Step::close;
+    if (!CloseFileOperation::advance()) return false;
+    turn_.end(engine(), *this);
+    return true;
+  }
+
+  void delivered() noexcept {
+    delivery_.conclude(cursor(), *this, true);
+    if (result < 0 && !reported_) {
+      error_ = static_cast<int>(-result);
+      delivered_ = moved;
+    }
+    cursor().output.clear();
+    uncancellable = true;
+    append = false;
+    result = 0;
+  }
+
+  Turn turn_;
+  Delivery delivery_;
+  Step step_ = Step::ask;
+  bool reported_ = false;
+  int error_ = 0;
+  std::uint64_t delivered_ = 0;
+};
+
+}  // namespace aiofile::inline CAIO_ABI::detail

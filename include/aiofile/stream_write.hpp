@@ -1,0 +1,196 @@
+#pragma once
+// A stream's operations that write, move or end it.
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <limits>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <aiofile/cursor_operation.hpp>
+#include <aiofile/error.hpp>
+#include <aiofile/write_operation.hpp>
+#include <caio/config.hpp>
+
+namespace aiofile::inline CAIO_ABI::detail {
+
+/// Writes all of `source`, a view or a string that is taken over, at the cursor. Result: void or std::size_t.
+template <class Source, class Result>
+class [[nodiscard]] StreamWrite final : public CursorOperation {
+ public:
+  StreamWrite(CursorRef cursor, Source source)
+      : CursorOperation(std::move(cursor), Access::write, "write"), source_(std::move(source)) {}
+  StreamWrite(StreamWrite&&) = default;
+  ~StreamWrite() { drop(); }
+
+  Result await_resume() const {
+    check();
+    if constexpr (!std::is_void_v<Result>) return written_;
+  }
+
+ private:
+  enum class Step : std::uint8_t { encode, write };
+
+  static constexpr std::size_t quick_conversion = 64 * 1024;  // longer ones would hold up the loop
+
+  bool delivers_first() const noexcept override {
+    // An encoding may take more room than the text: then the output is delivered too early, which does no harm.
+    const std::size_t room = state().transcodes() ? 8 * source_.size() + 16 : source_.size();
+    return !cursor().output.empty() && !takes(room);
+  }
+
+  [[nodiscard]] bool takes(std::size_t size) const noexcept {
+    const Output& output = cursor().output;
+    const std::uint64_t position = cursor().positional() ? cursor().position() : output.end();
+    return output.takes(size, position, cursor().buffering());
+  }
+
+  bool first() override {
+    if (!state().transcodes()) return put(source_);
+    position_ = cursor().write_position();
+    if (source_.size() <= quick_conversion) {
+      encode();
+      return put(encoded_);
+    }
+    step_ = Step::encode;
+    opcode = caio::Opcode::call;
+    call = [](caio::Request& request) noexcept {
+      auto& self = static_cast<StreamWrite&>(static_cast<caio::OperationBase&>(request));
+      try {
+        self.encode();
+      } catch (...) {
+        self.error_ = std::current_exception();
+      }
+    };
+    return engine().start(*this);
+  }
+
+  bool next() override {
+    if (step_ == Step::encode) return error_ || result < 0 || put(encoded_);
+    return wrote();
+  }
+
+  void encode() {
+    Transcoder transcoder(state().encoding);
+    transcoder.set_order(file().order);
+    const std::optional<std::size_t> wrong = transcoder.encode(source_, position_ == 0, encoded_);
+    if (wrong) throw EncodeError(state().path, state().encoding.name, *wrong);
+  }
+
+  bool put(std::string_view bytes) {
+    written_ = bytes.size();
+    if (bytes.empty()) return true;
+    if (takes(bytes.size())) {
+      cursor().output.add(bytes, cursor().write_position());
+      cursor().gathered(bytes.size());
+      return true;
+    }
+    step_ = Step::write;
+    opcode = caio::Opcode::write;
+    to_pool = false;
+    whole = true;
+    buffer = const_cast<char*>(bytes.data());  // not written to
+    length = bytes.size();
+    offset = cursor().positional() ? static_cast<std::int64_t>(cursor().position()) : -1;
+    append = state().mode.appending && !descriptor.append();
+    return engine().start(*this) && wrote();
+  }
+
+  bool wrote() {
+    if (result >= 0) cursor().wrote(moved);
+    return true;
+  }
+
+  std::uint64_t transferred() const noexcept override { return step_ == Step::write ? moved : 0; }
+
+  Source source_;
+  std::string encoded_;
+  std::uint64_t position_ = 0;
+  std::size_t written_ = 0;
+  Step step_ = Step::encode;
+};
+
+enum class Origin : std::uint8_t { start, position, end };
+
+/// Moves the cursor; gives the new position.
+class [[nodiscard]] StreamSeek final : public CursorOperation {
+ public:
+  StreamSeek(CursorRef cursor, std::int64_t distance, Origin origin)
+      : CursorOperation(std::move(cursor), Access::any, "seek"), distance_(distance), origin_(origin) {}
+
+  std::uint64_t await_resume() const {
+    check();
+    return position_;
+  }
+
+ private:
+  bool first() override {
+    if (!cursor().seekable()) {
+      result = -ESPIPE;
+      return true;
+    }
+    if (origin_ != Origin::end) return move(origin_ == Origin::start ? 0 : cursor().position());
+    opcode = caio::Opcode::size;
+    return engine().start(*this) && next();
+  }
+  bool next() override { return result < 0 || move(static_cast<std::uint64_t>(result)); }
+
+  bool move(std::uint64_t from) {
+    constexpr auto most = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+    position_ = from + static_cast<std::uint64_t>(distance_);
+    // Beyond `most` lies, too, what would be negative.
+    if (position_ > most) throw std::invalid_argument("aiofile::FileStream::seek: to a negative position");
+    cursor().seek(position_);
+    return true;
+  }
+
+  std::int64_t distance_;
+  Origin origin_;
+  std::uint64_t position_ = 0;
+};
+
+/// Makes the file end at `length`, or at the cursor.
+class [[nodiscard]] StreamTruncate final : public CursorOperation {
+ public:
+  StreamTruncate(CursorRef cursor, std::optional<std::uint64_t> new_length)
+      : CursorOperation(std::move(cursor), Access::write, "truncate"), length_(new_length) {}
+
+  void await_resume() const { check(); }
+
+ private:
+  bool first() override {
+    opcode = caio::Opcode::truncate;
+    offset = static_cast<std::int64_t>(length_.value_or(cursor().position()));
+    return engine().start(*this);
+  }
+
+  std::optional<std::uint64_t> length_;
+};
+
+/// Delivers the output.
+class [[nodiscard]] StreamFlush final : public CursorOperation {
+ public:
+  explicit StreamFlush(CursorRef cursor) : CursorOperation(std::move(cursor), Access::any, "flush") {}
+
+  void await_resume() const { check(); }
+
+ private:
+  bool first() override { return true; }
+};
+
+/// Delivers the output and makes it durable.
+class [[nodiscard]] StreamSync final : public Syncing<CursorOperation> {
+ public:
+  StreamSync(CursorRef cursor, bool data_only) : Syncing(std::move(cursor), data_only) {}
+
+ private:
+  bool first() override { return start_sync(); }
+  bool next() override { return continue_sync(); }
+};
+
+}  // namespace aiofile::inline CAIO_ABI::detail
