@@ -77,7 +77,10 @@ class Transcoder {
     return size;
   }
   /// The file ends here: shifts that were taken belong to what stands before them.
-  void pass_shifts() noexcept { pending_ = 0; }
+  void pass_shifts() noexcept {
+    if (!widths_.empty()) widths_.back() = static_cast<std::uint16_t>(widths_.back() + pending_);
+    pending_ = 0;
+  }
   /// Of the characters decoded so far only the last, `text`, will be asked for.
   void forget_before(std::string_view text) {
     if (encoding_.form != Form::other) return;

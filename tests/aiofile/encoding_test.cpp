@@ -177,6 +177,13 @@ TEST_CASE("Encodings: one whose every text begins with a mark is refused") {
   }
 }
 
+TEST_CASE("Encodings: one whose decoder keeps what is cut to itself is refused") {
+  for (const char* const name : {"utf-7", "UTF7", "csUTF7", "utf-7-imap", "tscii"}) {
+    INFO(name);
+    CHECK_FALSE(known(name));
+  }
+}
+
 TEST_CASE("Iconv: converts, and tells what stands in the way") {
   Iconv iconv("UTF-16LE", "UTF-8");
   REQUIRE(iconv);

@@ -1,6 +1,8 @@
 #include <aiofile/text.hpp>
 
+#include <algorithm>
 #include <cstdint>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -8,8 +10,11 @@
 
 #include "support/catch.hpp"
 
+using aiofile::count_code_points;
 using aiofile::scan_utf8;
+using aiofile::skip_code_points;
 using aiofile::Utf8Scan;
+using aiofile::whole_characters;
 
 namespace {
 
@@ -77,6 +82,52 @@ std::string bytes(std::initializer_list<unsigned> values) {
   std::string text;
   for (const unsigned value : values) text += static_cast<char>(value);
   return text;
+}
+
+/// Where each character begins, and the end.
+std::vector<std::size_t> boundaries(std::string_view text) {
+  std::vector<std::size_t> list;
+  bool ignored = false;
+  for (std::size_t at = 0; at < text.size(); at += first_character(text.substr(at), ignored)) list.push_back(at);
+  list.push_back(text.size());
+  return list;
+}
+
+/// Random characters of mixed sizes, of which about `percent` are ASCII, `size` bytes in all.
+std::string random_text(std::mt19937& random, std::size_t size, unsigned percent) {
+  std::string text;
+  while (text.size() < size) {
+    const std::uint32_t limits[] = {0x80, 0x800, 0x10000, 0x110000};
+    const std::uint32_t limit = random() % 100 < percent ? 0x80 : limits[random() % 4];
+    const auto code = static_cast<std::uint32_t>(random() % limit);
+    if (!is_scalar(code)) continue;
+    const std::string character = encode(code);
+    if (text.size() + character.size() <= size) text += character;
+  }
+  return text;
+}
+
+/// Texts of every length around the sizes of words and blocks.
+const std::vector<std::string>& random_texts() {
+  static const std::vector<std::string> list = [] {
+    std::mt19937 random(20'240'901);
+    std::vector<std::string> texts;
+    for (std::size_t size = 0; size <= 80; ++size) {
+      for (const unsigned percent : {0U, 30U, 90U, 100U}) texts.push_back(random_text(random, size, percent));
+    }
+    for (const std::size_t middle : {128U, 192U, 256U, 320U, 1024U}) {
+      for (std::size_t size = middle - 9; size <= middle + 9; ++size) {
+        for (const unsigned percent : {0U, 50U, 97U}) texts.push_back(random_text(random, size, percent));
+      }
+    }
+    for (const char* const character : {"é", "€", "𝄞"}) {
+      std::string text;
+      while (text.size() < 300) text += character;
+      for (std::size_t before = 0; before < 8; ++before) texts.push_back(std::string(before, 'a') + text);
+    }
+    return texts;
+  }();
+  return list;
 }
 
 }  // namespace
@@ -186,4 +237,99 @@ TEST_CASE("UTF-8: texts of any length are whole") {
   CHECK(wrong == 0);
   CHECK(scan_utf8({}).valid == 0);
   CHECK(scan_utf8(std::string(100, '\0')).valid == 100);
+}
+
+TEST_CASE("UTF-8: code points are counted as by hand, in texts of every length") {
+  std::size_t wrong = 0;
+  for (const std::string& text : random_texts()) {
+    REQUIRE(scan_utf8(text).valid == text.size());
+    wrong += count_code_points(text) == boundaries(text).size() - 1 ? 0 : 1;
+  }
+  CHECK(wrong == 0);
+  CHECK(count_code_points({}) == 0);
+  CHECK(count_code_points(std::string(100, '\0')) == 100);
+  CHECK(count_code_points(std::string(100, '\x7f')) == 100);
+}
+
+TEST_CASE("UTF-8: code points are counted at any address") {
+  std::mt19937 random(5);
+  const std::string text = random_text(random, 400, 30);
+  const std::vector<std::size_t> places = boundaries(text);
+  std::size_t wrong = 0;
+  for (std::size_t first = 0; first < places.size(); ++first) {
+    for (std::size_t last = first; last < places.size(); ++last) {
+      const std::string_view part(text.data() + places[first], places[last] - places[first]);
+      wrong += count_code_points(part) == last - first ? 0 : 1;
+    }
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("UTF-8: every character there is counts as one") {
+  std::size_t wrong = 0;
+  for (std::uint32_t code = 0; code <= 0x10ffff; ++code) {
+    if (!is_scalar(code)) continue;
+    const std::string one = encode(code);
+    wrong += count_code_points(one) == 1 ? 0 : 1;
+    wrong += count_code_points(one + one + one + one + one + one + one + one) == 8 ? 0 : 1;
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("UTF-8: skipping code points ends where they end, and tells how many there were") {
+  std::size_t wrong = 0;
+  for (const std::string& text : random_texts()) {
+    const std::vector<std::size_t> places = boundaries(text);
+    const std::size_t characters = places.size() - 1;
+    for (std::size_t count = 0; count <= characters + 2; ++count) {
+      std::size_t found = 1000;  // it is added to
+      const std::size_t size = skip_code_points(text, count, found);
+      const std::size_t expected = std::min(count, characters);
+      wrong += size == places[expected] && found == 1000 + expected ? 0 : 1;
+    }
+  }
+  CHECK(wrong == 0);
+  std::size_t found = 0;
+  CHECK(skip_code_points({}, 5, found) == 0);
+  CHECK(found == 0);
+  CHECK(skip_code_points("aé", static_cast<std::size_t>(-1), found) == 3);
+  CHECK(found == 2);
+}
+
+TEST_CASE("UTF-8: code points are skipped step by step as at once") {
+  std::mt19937 random(11);
+  for (const std::string& text : random_texts()) {
+    std::size_t at = 0;
+    std::size_t found = 0;
+    std::size_t asked = 0;
+    while (at < text.size()) {
+      const std::size_t step = random() % 70;
+      asked += step;
+      at += skip_code_points(std::string_view(text).substr(at), step, found);
+    }
+    std::size_t at_once = 0;
+    CHECK(skip_code_points(text, asked, at_once) == text.size());
+    CHECK(found == at_once);
+    CHECK(found == count_code_points(text));
+  }
+}
+
+TEST_CASE("UTF-8: whole characters up to a size, the first in any case") {
+  std::size_t wrong = 0;
+  for (const std::string& text : random_texts()) {
+    const std::vector<std::size_t> places = boundaries(text);
+    for (std::size_t size = 0; size <= text.size() + 3; ++size) {
+      std::size_t expected = 0;
+      for (const std::size_t place : places) expected = place <= size ? place : expected;
+      if (expected == 0 && places.size() > 1) expected = places[1];
+      wrong += whole_characters(text, size) == expected ? 0 : 1;
+    }
+  }
+  CHECK(wrong == 0);
+  CHECK(whole_characters({}, 0) == 0);
+  CHECK(whole_characters({}, 10) == 0);
+  CHECK(whole_characters("𝄞a", 0) == 4);
+  CHECK(whole_characters("𝄞a", 3) == 4);
+  CHECK(whole_characters("𝄞a", 4) == 4);
+  CHECK(whole_characters("a𝄞", 4) == 1);
 }

@@ -7,7 +7,9 @@
 #include <caio/gather.hpp>
 #include <caio/task_group.hpp>
 #include <cerrno>
+#include <chrono>
 #include <coroutine>
+#include <cstddef>
 #include <filesystem>
 #include <ios>
 #include <memory>
