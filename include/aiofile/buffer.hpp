@@ -18,7 +18,8 @@ class Buffer {
   /// Bytes behind the last one that may be read all the same, so that a scan goes in whole blocks.
   static constexpr std::size_t padding = 64;
 
-  [[nodiscard]] std::string_view view() const noexcept { return {memory_.data() + begin_, size()}; }
+  [[nodiscard]] const char* begin() const noexcept { return memory_.data() + begin_; }
+  [[nodiscard]] std::string_view view() const noexcept { return {begin(), size()}; }
   [[nodiscard]] std::size_t size() const noexcept { return end_ - begin_; }
   [[nodiscard]] bool empty() const noexcept { return begin_ == end_; }
 

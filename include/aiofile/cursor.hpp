@@ -78,9 +78,9 @@ class Cursor {
 
   /// Drops what was read ahead if the file has been changed through us since then.
   void refresh() {
-    if (!positional() || changes_ == file->file->changes) return;
-    input.restart(position());
+    if (changes_ == file->file->changes) return;
     changes_ = file->file->changes;
+    if (positional()) input.restart(position());
   }
 
   /// How much to read next.

@@ -25,8 +25,10 @@ class Input {
 
   /// What may be taken now: bytes, or whole characters in UTF-8. Followed by Buffer::padding bytes that may be read.
   [[nodiscard]] std::string_view content() const noexcept {
-    return transcoder_ ? decoded_.view() : bytes_.view().substr(0, content_size_);
+    return transcoder_ ? decoded_.view() : std::string_view(bytes_.begin(), content_size_);
   }
+  /// content().data()
+  [[nodiscard]] const char* begin() const noexcept { return transcoder_ ? decoded_.begin() : bytes_.begin(); }
   /// Changes whenever content() does otherwise than by consume().
   [[nodiscard]] std::uint64_t generation() const noexcept { return generation_; }
 
@@ -113,12 +115,16 @@ class Input {
 
   /// All that was read ahead, if the file's bytes are the text's.
   [[nodiscard]] std::string_view bytes() const noexcept { return transcoder_ ? std::string_view() : bytes_.view(); }
+  /// Text may begin anew within a character: then it is checked again.
   void consume_bytes(std::size_t bytes) noexcept {
+    if (bytes == content_size_ || (bytes < content_size_ && (binary_ || starts_character(bytes_.view()[bytes])))) {
+      return consume(bytes);
+    }
     fresh_ = false;
     ++generation_;
     bytes_.consume(bytes);
-    content_size_ = binary_ ? bytes_.size() : 0;
-    if (!binary_) check();
+    content_size_ = 0;
+    check();
   }
 
   [[nodiscard]] Transcoder* transcoder() const noexcept { return transcoder_.get(); }

@@ -35,39 +35,50 @@ class LineCutter : public std::enable_shared_from_this<LineCutter> {
   [[nodiscard]] const CursorRef& cursor() const noexcept { return cursor_; }
   [[nodiscard]] const std::string& separator() const noexcept { return separator_; }
 
-  /// The next line, consumed; nothing when there is no whole one here. `searched`: bytes that do not end one.
-  std::optional<std::string_view> cut(std::size_t searched = 0) noexcept {
+  /// Consumes the next line. False: there is no whole one here. `searched`: bytes that do not end one.
+  bool cut(std::size_t searched = 0) noexcept {
     Input& input = cursor_->input;
-    const std::string_view content = input.content();
-    if (content.empty()) return std::nullopt;
-    if (separator_.size() > 1) {
-      const std::size_t size = end_of_line(content, separator_, searched);
-      if (size == 0) return std::nullopt;
-      input.consume(size);
-      return content.substr(0, size);
+    if (places_ == 0 || generation_ != input.generation() || next_ != input.begin()) {
+      if (!find(searched)) return false;
     }
-    if (content.data() != next_ || generation_ != input.generation()) {
-      generation_ = input.generation();
-      next_ = content.data();
-      end_ = next_ + content.size();
-      look_at(next_ + searched);
-    }
-    while (places_ == 0) {
-      if (static_cast<std::size_t>(end_ - block_) <= block_size) return std::nullopt;
-      look_at(block_ + block_size);
-    }
-    const char* const end = block_ + std::countr_zero(places_) + 1;
+    begin_ = next_;
+    next_ = block_ + std::countr_zero(places_) + last_;
     places_ &= places_ - 1;
-    const std::string_view line(next_, static_cast<std::size_t>(end - next_));
-    next_ = end;
-    input.consume(line.size());
-    return line;
+    input.consume(static_cast<std::size_t>(next_ - begin_));
+    return true;
   }
+  /// The line that was cut off. Put together here, of pointers: copies of a view just written would be slow.
+  [[nodiscard]] std::string_view line() const noexcept { return {begin_, static_cast<std::size_t>(next_ - begin_)}; }
 
   /// Lines of the last batch.
   std::vector<std::string_view> batch;
 
  private:
+  /// Sets block_ and places_ so that they tell the next ends of lines. False: there is none.
+  bool find(std::size_t searched) noexcept {
+    const std::string_view content = cursor_->input.content();
+    if (content.empty()) return false;
+    if (separator_.size() > 1) {
+      generation_ = cursor_->input.generation();
+      next_ = content.data();
+      const std::size_t size = end_of_line(content, separator_, searched);
+      block_ = next_ + size - last_;
+      places_ = size == 0 ? 0 : 1;
+      return size > 0;
+    }
+    if (next_ != content.data() || generation_ != cursor_->input.generation()) {
+      generation_ = cursor_->input.generation();
+      next_ = content.data();
+      end_ = next_ + content.size();
+      look_at(next_ + searched);
+    }
+    while (places_ == 0) {
+      if (static_cast<std::size_t>(end_ - block_) <= block_size) return false;
+      look_at(block_ + block_size);
+    }
+    return true;
+  }
+
   void look_at(const char* block) noexcept {
     block_ = block;
     places_ = places_of(separator_.front(), block);  // the input has bytes behind its end that may be read
@@ -77,10 +88,12 @@ class LineCutter : public std::enable_shared_from_this<LineCutter> {
 
   CursorRef cursor_;
   std::string separator_;
-  // One separator of one byte: where the next ones stand in the block that is being worked off.
+  const std::size_t last_ = separator_.size() > 1 ? separator_.size() : 1;
+  // Where lines end in the block that is being worked off; with a longer separator, one bit for the next one.
   std::uint64_t generation_ = ~std::uint64_t{0};
-  const char* next_ = nullptr;  // the next line
-  const char* end_ = nullptr;
+  const char* begin_ = nullptr;  // the line that was cut off last
+  const char* next_ = nullptr;   // its end, where the next one begins
+  const char* end_ = nullptr;    // of what is here
   const char* block_ = nullptr;
   std::uint64_t places_ = 0;
 };
@@ -101,8 +114,8 @@ class [[nodiscard]] ReadLine : public InputOperation {
   [[nodiscard]] LineCutter& cutter() const noexcept { return *cutter_; }
 
   bool take(bool last) override {
-    if (const std::optional<std::string_view> line = cutter_->cut(searched_)) {
-      line_ = *line;
+    if (cutter_->cut(searched_)) {
+      line_ = cutter_->line();
       return true;
     }
     searched_ = input().content().size();
@@ -146,7 +159,7 @@ class [[nodiscard]] ReadLines final : public ReadLine {
     if (!ReadLine::take(last)) return false;
     if (line_.empty()) return true;
     batch.push_back(line_);
-    while (const std::optional<std::string_view> line = cutter().cut()) batch.push_back(*line);
+    while (cutter().cut()) batch.push_back(cutter().line());
     return true;
   }
 };
@@ -162,25 +175,20 @@ class LineReader {
    public:
     explicit Next(detail::LineCutter& cutter) noexcept : cutter_(&cutter) {}
 
-    bool await_ready() noexcept {
-      if (!cutter_->cursor()->at_hand()) return false;
-      line_ = cutter_->cut();
-      return line_.has_value();
-    }
+    bool await_ready() noexcept { return cutter_->cursor()->at_hand() && cutter_->cut(); }
     template <class Promise>
     bool await_suspend(std::coroutine_handle<Promise> waiter) {
       reading_.emplace(cutter_->shared_from_this());
       return reading_->await_suspend(waiter);
     }
     std::optional<std::string_view> await_resume() const {
-      if (!reading_) return line_;
+      if (!reading_) return cutter_->line();
       const std::string_view line = reading_->await_resume();
       return line.empty() ? std::nullopt : std::optional(line);
     }
 
    private:
     detail::LineCutter* cutter_;
-    std::optional<std::string_view> line_;
     std::optional<detail::ReadLine> reading_;
   };
 

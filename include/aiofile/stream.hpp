@@ -60,7 +60,7 @@ class FileStream {
   /// if that is not -1. `newline` lives until the await is done.
   auto readline(std::int64_t size = -1, std::string_view newline = "\n") {
     if (newline.empty()) throw std::invalid_argument("aiofile::FileStream::readline: an empty newline");
-    return detail::StreamReadline(cursor_, checked_length(size, "readline"), newline);
+    return detail::Readline(cursor_, checked_length(size, "readline"), newline);
   }
   /// Yields all lines up to the end as a std::vector<std::string>.
   auto readlines() { return detail::StreamReadlines(cursor_); }

@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -260,6 +262,36 @@ class [[nodiscard]] StreamReadline final : public InputOperation {
   std::size_t searched_ = 0;  // bytes without a separator's end
   std::size_t counted_ = 0;   // bytes, with found_ code points
   std::size_t found_ = 0;
+};
+
+/// The awaitable of readline(): a line that has been read ahead needs no operation.
+class [[nodiscard]] Readline {
+ public:
+  Readline(CursorRef cursor, std::int64_t size, std::string_view separator)
+      : cursor_(std::move(cursor)), separator_(separator), size_(size) {}
+
+  bool await_ready() {
+    if (size_ >= 0 || !cursor_->at_hand()) return false;
+    const std::string_view content = cursor_->input.content();
+    const std::size_t end = end_of_line(content, separator_, 0);
+    if (end == 0) return false;
+    line_.assign(content.data(), end);
+    cursor_->input.consume(end);
+    return true;
+  }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> waiter) {
+    reading_.emplace(cursor_, size_, separator_);
+    return reading_->await_suspend(waiter);
+  }
+  std::string await_resume() { return reading_ ? reading_->await_resume() : std::move(line_); }
+
+ private:
+  CursorRef cursor_;
+  std::string_view separator_;
+  std::int64_t size_;
+  std::string line_;
+  std::optional<StreamReadline> reading_;
 };
 
 }  // namespace aiofile::inline CAIO_ABI::detail

@@ -125,6 +125,22 @@ TEST_CASE("Buffer: padding bytes can be read behind the last one, whatever the s
   }
 }
 
+TEST_CASE("Buffer: padding bytes can be read when what comes takes the place of what has gone") {
+  for (std::size_t size = 1; size <= 300; ++size) {
+    for (std::size_t gone = 1; gone <= size; gone += 1 + size / 16) {
+      Buffer buffer;
+      buffer.append(std::string(size, '\1'));
+      buffer.consume(gone);
+      const std::size_t allocations = support::allocations();
+      const std::span<char> room = buffer.room(gone);
+      if (support::counts_allocations) REQUIRE(support::allocations() == allocations);
+      std::fill(room.begin(), room.end(), '\1');
+      buffer.filled(gone);
+      REQUIRE(sum_with_padding(buffer) >= size);
+    }
+  }
+}
+
 TEST_CASE("Buffer: the content is kept when it moves to the front or to larger memory") {
   const std::string text = pattern(1000);
   for (std::size_t gone = 0; gone <= text.size(); gone += 37) {

@@ -1065,3 +1065,53 @@ TEST_CASE("AIOFile: wrong arguments are refused by the call") {
   CHECK_THROWS_AS(file.truncate(beyond_int64), std::invalid_argument);
   CHECK_FALSE(std::filesystem::exists(directory / "file"));
 }
+
+TEST_CASE("AIOFile: text in other encodings, whole and in ranges") {
+  using namespace std::string_view_literals;
+  const TemporaryDirectory directory;
+  support::on_every_backend([&](Context&) -> Task<> {
+    AIOFile file = co_await AIOFile(directory / "file", "w+", {.encoding = "utf-16"});
+    CHECK(file.encoding() == "utf-16");
+    CHECK_YIELDS(file.write("a\u00e9"), 6U);  // with the mark
+    CHECK_YIELDS(file.write(std::string("b"), 6), 2U);
+    CHECK_YIELDS(file.write("", 0), 0U);
+    CHECK(content_of(directory / "file") ==
+          "\xff\xfe"
+          "a\0\xe9\0b\0"sv);
+    CHECK_YIELDS(file.read(), "a\u00e9b");
+    CHECK_YIELDS(file.read(2, 4), "\u00e9");
+    CHECK_YIELDS(file.read(-1, 6), "b");
+    std::optional<std::uint64_t> wrong;
+    try {
+      co_await file.read(3, 2);
+    } catch (const aiofile::DecodeError& error) {
+      wrong = error.offset();
+    }
+    CHECK(wrong == 4U);
+    co_await file.close();
+    AIOFile latin = co_await AIOFile(directory / "file", "w+", {.encoding = "latin-1"});
+    wrong.reset();
+    try {
+      co_await latin.write("\u00e9\u4e2d");
+    } catch (const aiofile::EncodeError& error) {
+      wrong = error.offset();
+    }
+    CHECK(wrong == 2U);
+    CHECK(content_of(directory / "file").empty());
+    const std::string large(300'000, 'x');  // converted by the pool
+    CHECK_YIELDS(latin.write(large + "\u00e9"), large.size() + 1);
+    CHECK_YIELDS(latin.read(), large + "\u00e9");
+    const std::string bytes = "\u00e9";
+    co_await latin.write_bytes(std::as_bytes(std::span(bytes)), 0);  // bytes are bytes
+    CHECK(content_of(directory / "file").substr(0, 3) == "\u00e9x");
+    co_await latin.close();
+    AIOFile appending = co_await AIOFile(directory / "new", "a", {.encoding = "utf-16"});
+    co_await appending.write("a");
+    co_await appending.write("b");
+    co_await appending.close();
+    CHECK(content_of(directory / "new") ==
+          "\xff\xfe"
+          "a\0b\0"sv);
+    std::filesystem::remove(directory / "new");
+  });
+}

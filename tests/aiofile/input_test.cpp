@@ -1,6 +1,7 @@
 #include <aiofile/input.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -339,6 +340,34 @@ TEST_CASE("Input: the position at a marked file's start is before the mark") {
   CHECK_FALSE(nothing.unfinished());
 }
 
+TEST_CASE("Input: a mark is one at the file's start only, however often one begins there") {
+  for (const auto& [encoding, mark, letter] :
+       {std::array{"utf-8-sig"s, "\xef\xbb\xbf"s, "a"s}, std::array{"utf-16"s, "\xff\xfe"s, "a\0"s},
+        std::array{"utf-32"s, "\xff\xfe\0\0"s, "a\0\0\0"s}}) {
+    INFO(encoding);
+    const std::string file = mark + letter + mark + letter;
+    for (std::size_t cut = 0; cut <= file.size(); ++cut) {
+      Input input = text(encoding);
+      feed_file(input, file, cut);
+      feed_file(input, file, file.size());
+      CHECK(input.content() ==
+            "a\xef\xbb\xbf"
+            "a");
+      input.restart(0);
+      feed_file(input, file, file.size());
+      CHECK(input.content() ==
+            "a\xef\xbb\xbf"
+            "a");
+      input.restart(mark.size() + letter.size());
+      feed_file(input, file, cut);
+      feed_file(input, file, file.size());
+      CHECK(input.content() ==
+            "\xef\xbb\xbf"
+            "a");
+    }
+  }
+}
+
 // ---- what is no text -----------------------------------------------------------------------------------------------
 
 TEST_CASE("Input: a character that is cut is unfinished, until the rest comes") {
@@ -559,14 +588,29 @@ TEST_CASE("Input: the generation changes with all that changes the content other
     input.adopt(input.grown(10'000));
     check_new();
     if (!input.bytes().empty()) {
-      input.consume_bytes(1);
-      check_new();
+      input.consume_bytes(1);  // whole characters: no more than consume()
+      CHECK(input.generation() == seen.back());
     }
     input.restart(3);
     check_new();
     input.seek(1000);
     check_new();
   }
+}
+
+TEST_CASE("Input: bytes taken out of a character leave text that is checked anew") {
+  Input input = make("utf-8");
+  feed(input, "\u4e2db");
+  const std::uint64_t generation = input.generation();
+  input.consume_bytes(1);
+  CHECK(input.generation() != generation);
+  CHECK(input.content().empty());
+  CHECK(input.invalid());
+  CHECK(input.position() == 1);
+  input.consume_bytes(2);
+  CHECK(input.content() == "b");
+  CHECK_FALSE(input.invalid());
+  CHECK(input.position() == 3);
 }
 
 // ---- memory --------------------------------------------------------------------------------------------------------
@@ -709,4 +753,8 @@ TEST_CASE("Input: bytes as such in binary, and none where text is decoded") {
   Input decoded = text("latin-1");
   feed(decoded, "abc");
   CHECK(decoded.bytes().empty());
+  Input unfinished = text("utf-16le");
+  feed(unfinished, "a\0b"s);
+  CHECK(unfinished.unfinished());
+  CHECK(unfinished.bytes().empty());
 }

@@ -259,7 +259,8 @@ TEST_CASE("StreamWrite: a full disk is reported by the flush that meets it; what
     CHECK(flush->path1() == directory / "file");
     CHECK(stream.tell() == 5);
     CHECK(content_of(directory / "file") == "123");
-    const std::optional<FileError> write = co_await failure_of(stream.write("6789012"));  // does not fit beside the rest
+    const std::optional<FileError> write =
+        co_await failure_of(stream.write("6789012"));  // does not fit beside the rest
     CHECK((write && write->code().value() == ENOSPC));
     CHECK(stream.tell() == 5);
     CHECK_YIELDS(error_of(stream.fsync()), ENOSPC);

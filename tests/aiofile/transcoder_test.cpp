@@ -531,10 +531,33 @@ TEST_CASE("Transcoder: the order that is known from elsewhere holds where there 
     std::string_view left = bytes;
     CHECK(big.decode(left, false, text) == Outcome::all);
     CHECK(text == "a");
+    left = bytes;
+    CHECK(big.decode(left, true, text) == Outcome::all);
+    CHECK(text == "aa");
+    CHECK(big.order() == ByteOrder::big);
     std::string encoded;
     CHECK_FALSE(big.encode("a", false, encoded));
     CHECK(encoded == bytes);
   }
+}
+
+TEST_CASE("Transcoder: the order may become known in between") {
+  Transcoder both = transcoder("utf-16");
+  std::string text;
+  std::string bytes;
+  std::string_view little("a\0", 2);
+  std::string_view big("\0b", 2);
+  CHECK(both.decode(little, false, text) == Outcome::all);
+  CHECK_FALSE(both.encode("a", false, bytes));
+  both.set_order(ByteOrder::big);
+  CHECK(both.decode(big, false, text) == Outcome::all);
+  CHECK_FALSE(both.encode("b", false, bytes));
+  both.set_order(ByteOrder::little);
+  little = std::string_view("c\0", 2);
+  CHECK(both.decode(little, false, text) == Outcome::all);
+  CHECK_FALSE(both.encode("c", false, bytes));
+  CHECK(text == "abc");
+  CHECK(bytes == "a\0\0bc\0"s);
 }
 
 TEST_CASE("Transcoder: a mark is written once, at the start") {
@@ -673,6 +696,17 @@ TEST_CASE("Transcoder: an encoder goes on after text that it could not express")
     std::string bytes;
     CHECK_FALSE(encoder.encode(sample.text, true, bytes));
     CHECK(bytes == sample.bytes);
+  }
+}
+
+TEST_CASE("Transcoder: an encoder that failed behind a shift begins anew") {
+  Transcoder encoder = transcoder("iso-2022-jp");
+  for (const std::string& wrong : {"あ\xff"s, "あ한"s, "あ\xf3\xa0\x81\x81"s}) {
+    std::string ignored;
+    CHECK(encoder.encode(wrong, false, ignored) == 3U);
+    std::string bytes;
+    CHECK_FALSE(encoder.encode("い", false, bytes));
+    CHECK(bytes == "\x1b$B$$\x1b(B");
   }
 }
 

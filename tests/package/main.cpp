@@ -1,4 +1,4 @@
-// What every consumer builds: a file written, read back, and the backend's name.
+// What every consumer builds: a file written and read back, by offset and as a stream, and the backend's name.
 
 #include <cstdio>
 #include <string>
@@ -14,7 +14,12 @@ aiofile::Task<bool> round_trip() {
   co_await file.write(text);
   const std::string found = co_await file.read();
   co_await file.close();
-  co_return found == text;
+
+  aiofile::FileStream stream = co_await aiofile::async_open("consumer.txt", "r+", {.encoding = "latin-1"});
+  const std::string line = co_await stream.readline();
+  co_await stream.write("\u00e9");
+  co_await stream.close();
+  co_return found == text&& line == text;
 }
 
 }  // namespace
