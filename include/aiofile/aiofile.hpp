@@ -25,5 +25,7 @@ using caio::run;
 using caio::sleep_for;
 using caio::Task;
 using caio::TaskGroup;
+using caio::with_stop;
+using caio::with_timeout;
 
 }  // namespace aiofile::inline CAIO_ABI

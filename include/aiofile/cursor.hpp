@@ -35,7 +35,7 @@ class Cursor {
   Cursor(FileRef state, std::uint64_t position, std::size_t chunk, std::size_t buffering)
       : file(std::move(state)),
         input(file->encoding, file->mode.binary, position),
-        chunk_(chunk),
+        chunk_(std::min(chunk, most_at_once)),
         buffering_(buffering) {}
   Cursor(const Cursor&) = delete;
   Cursor& operator=(const Cursor&) = delete;
@@ -46,6 +46,9 @@ class Cursor {
   const FileRef file;
   Input input;
   Output output;
+
+  /// Longer reads gain nothing, and the memory for one is there before its data.
+  static constexpr std::size_t most_at_once = 1024 * 1024;
 
   [[nodiscard]] std::size_t buffering() const noexcept { return buffering_; }
 

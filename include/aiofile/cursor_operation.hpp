@@ -193,17 +193,10 @@ class InputOperation : public CursorOperation {
 
   bool grow() {
     growing_ = true;
-    opcode = caio::Opcode::call;
-    call = [](caio::Request& request) noexcept {
-      auto& self = static_cast<InputOperation&>(static_cast<OperationBase&>(request));
-      try {
-        self.larger_ = self.input().grown(self.size_);
-      } catch (...) {
-        self.error_ = std::current_exception();
-      }
-    };
-    return engine().start(*this);
+    return work_on_pool<&InputOperation::allocate>(this);
   }
+
+  void allocate() { larger_ = input().grown(size_); }
 
   bool read() {
     const auto memory = input().room(size_);
@@ -212,7 +205,11 @@ class InputOperation : public CursorOperation {
     whole = false;
     buffer = memory.data();
     length = memory.size();
-    offset = cursor().positional() ? static_cast<std::int64_t>(input().next_offset()) : -1;
+    offset = -1;
+    if (cursor().positional()) {
+      length = std::min(length, last_offset - input().next_offset());
+      offset = static_cast<std::int64_t>(input().next_offset());
+    }
     reading_ = true;
     return engine().start(*this);
   }

@@ -2,8 +2,10 @@
 // What the operations on an open file have in common: admission, their place among those in flight, errors.
 
 #include <cerrno>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <utility>
 
 #include <aiofile/error.hpp>
@@ -13,6 +15,12 @@
 #include <caio/operation.hpp>
 
 namespace aiofile::inline CAIO_ABI::detail {
+
+/// The kernel refuses ranges that reach beyond it, although nothing is there to be read.
+inline constexpr std::size_t last_offset = std::numeric_limits<std::int64_t>::max();
+
+/// Text that takes longer to convert than a loop should be held up.
+inline constexpr std::size_t quick_conversion = 64 * 1024;
 
 enum class Access : std::uint8_t { any, read, write };
 
@@ -48,6 +56,24 @@ class FileOperation : public caio::OperationBase {
     if (result < 0) throw FileError(what_, file_->path, static_cast<int>(-result), transferred());
   }
   [[nodiscard]] virtual std::uint64_t transferred() const noexcept { return 0; }
+
+  /// Lets a thread of the pool do some work, whose exception becomes error_. As Engine::start().
+  template <auto work, class Self>
+  bool work_on_pool(Self* self) noexcept {
+    opcode = caio::Opcode::call;
+    call = [](caio::Request& request) noexcept {
+      static_cast<Self&>(static_cast<OperationBase&>(request)).template attempt<work, Self>();
+    };
+    return engine().start(*self);
+  }
+  template <auto work, class Self>
+  void attempt() noexcept {
+    try {
+      (static_cast<Self*>(this)->*work)();
+    } catch (...) {
+      error_ = std::current_exception();
+    }
+  }
 
   /// Why the operation cannot begin; 0 if it can.
   [[nodiscard]] int obstacle() const noexcept {

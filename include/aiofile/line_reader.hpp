@@ -166,6 +166,8 @@ class [[nodiscard]] ReadLines final : public ReadLine {
 
 }  // namespace detail
 
+class FileStream;
+
 /// Reads a file line by line, from an offset on. Move-only; it holds the file's state, so that the AIOFile may move or
 /// go.
 class LineReader {
@@ -202,9 +204,6 @@ class LineReader {
             std::move(line_sep)) {
     if (chunk_size == 0) throw std::invalid_argument("aiofile::LineReader: a chunk size of 0");
   }
-  /// For FileStream::lines().
-  LineReader(detail::CursorRef cursor, std::string line_sep)
-      : cutter_(std::make_shared<detail::LineCutter>(std::move(cursor), std::move(line_sep))) {}
   LineReader(LineReader&&) = default;
   LineReader& operator=(LineReader&&) = default;
 
@@ -219,6 +218,11 @@ class LineReader {
   auto next_batch() { return detail::ReadLines(cutter_); }
 
  private:
+  friend FileStream;
+
+  LineReader(detail::CursorRef cursor, std::string line_sep)
+      : cutter_(std::make_shared<detail::LineCutter>(std::move(cursor), std::move(line_sep))) {}
+
   std::shared_ptr<detail::LineCutter> cutter_;
 };
 

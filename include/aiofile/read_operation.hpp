@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,9 +18,6 @@
 #include <caio/config.hpp>
 
 namespace aiofile::inline CAIO_ABI::detail {
-
-/// The kernel refuses ranges that reach beyond it, although nothing is there to be read.
-inline constexpr std::size_t last_offset = std::numeric_limits<std::int64_t>::max();
 
 /// Fills the caller's memory unless the end of the file comes first.
 class [[nodiscard]] ReadIntoOperation final : public FileOperation {
@@ -94,7 +90,6 @@ class BulkReading : public Base {
 
   // What takes long on that many bytes (fresh pages, copies, a scan) is done by the pool and not on the loop's thread.
   static constexpr std::size_t quick_bytes = 1024 * 1024;
-  static constexpr std::size_t quick_conversion = 64 * 1024;
   static constexpr std::size_t small_limit = 64 * 1024;  // allocated without asking for the file's size
   static constexpr std::size_t first_guess = 16 * 1024;
 
@@ -113,11 +108,11 @@ class BulkReading : public Base {
   bool grow(std::size_t size) noexcept {
     target_ = size;
     if (size <= quick_bytes) {
-      work(&BulkReading::resize);
+      this->template attempt<&BulkReading::resize, BulkReading>();
       return error_ || read();
     }
     step_ = Step::grow;
-    return work_on_pool<&BulkReading::resize>() && (error_ || result < 0 || read());
+    return this->template work_on_pool<&BulkReading::resize>(this) && (error_ || result < 0 || read());
   }
 
   bool read() noexcept {
@@ -140,10 +135,10 @@ class BulkReading : public Base {
     }
     step_ = Step::digest;
     if (filled_ <= (text_ && state().transcodes() ? quick_conversion : quick_bytes)) {
-      work(&BulkReading::finish);
+      this->template attempt<&BulkReading::finish, BulkReading>();
       return true;
     }
-    return work_on_pool<&BulkReading::finish>();
+    return this->template work_on_pool<&BulkReading::finish>(this);
   }
 
   void resize() { data_.resize(target_); }
@@ -174,23 +169,6 @@ class BulkReading : public Base {
 
   [[noreturn]] void refuse(std::size_t at) const {
     throw DecodeError(state().path, state().encoding.name, start_ + at);
-  }
-
-  void work(void (BulkReading::*what)()) noexcept {
-    try {
-      (this->*what)();
-    } catch (...) {
-      error_ = std::current_exception();
-    }
-  }
-
-  template <void (BulkReading::*what)()>
-  bool work_on_pool() noexcept {
-    opcode = caio::Opcode::call;
-    this->call = [](caio::Request& request) noexcept {
-      static_cast<BulkReading&>(static_cast<caio::OperationBase&>(request)).work(what);
-    };
-    return engine().start(*this);
   }
 
   std::size_t filled_ = 0;

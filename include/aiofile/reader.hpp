@@ -34,7 +34,8 @@ class [[nodiscard]] ReadChunk final : public InputOperation {
  private:
   std::size_t wanted() noexcept override {
     const std::size_t here = state().transcodes() ? 0 : input().bytes().size();
-    return here < size_ ? size_ - here : 1;  // 1 after another: until a long character is whole
+    // One byte after another until a long character is whole.
+    return here < size_ ? std::min(size_ - here, Cursor::most_at_once) : 1;
   }
 
   bool take(bool last) override {
@@ -55,6 +56,8 @@ class [[nodiscard]] ReadChunk final : public InputOperation {
 
 }  // namespace detail
 
+class FileStream;
+
 /// Reads a file in chunks, from an offset on. Move-only; it holds the file's state, so that the AIOFile may move or go.
 class Reader {
  public:
@@ -63,10 +66,6 @@ class Reader {
       : Reader(std::make_shared<detail::Cursor>(detail::state_of(file), detail::checked_offset(offset, "Reader"),
                                                 chunk_size, std::size_t{0}),
                chunk_size) {}
-  /// For FileStream::iter_chunked().
-  Reader(detail::CursorRef cursor, std::size_t chunk_size) : cursor_(std::move(cursor)), chunk_size_(chunk_size) {
-    if (chunk_size == 0) throw std::invalid_argument("aiofile::Reader: a chunk size of 0");
-  }
   Reader(Reader&&) = default;
   Reader& operator=(Reader&&) = default;
 
@@ -80,6 +79,12 @@ class Reader {
   auto read_chunk() { return detail::ReadChunk<std::string>(cursor_, chunk_size_); }
 
  private:
+  friend FileStream;
+
+  Reader(detail::CursorRef cursor, std::size_t chunk_size) : cursor_(std::move(cursor)), chunk_size_(chunk_size) {
+    if (chunk_size == 0) throw std::invalid_argument("aiofile::Reader: a chunk size of 0");
+  }
+
   detail::CursorRef cursor_;
   std::size_t chunk_size_;
 };

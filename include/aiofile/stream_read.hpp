@@ -164,7 +164,7 @@ class [[nodiscard]] StreamReadInto final : public InputOperation {
     to_pool = false;
     whole = true;
     buffer = memory_.data() + count_;
-    length = memory_.size() - count_;
+    length = std::min(memory_.size() - count_, last_offset - cursor().position() - count_);
     offset = static_cast<std::int64_t>(cursor().position() + count_);
     return engine().start(*this) && conclude();
   }

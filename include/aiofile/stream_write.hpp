@@ -36,8 +36,6 @@ class [[nodiscard]] StreamWrite final : public CursorOperation {
  private:
   enum class Step : std::uint8_t { encode, write };
 
-  static constexpr std::size_t quick_conversion = 64 * 1024;  // longer ones would hold up the loop
-
   bool delivers_first() const noexcept override {
     // An encoding may take more room than the text: then the output is delivered too early, which does no harm.
     const std::size_t room = state().transcodes() ? 8 * source_.size() + 16 : source_.size();
@@ -58,16 +56,7 @@ class [[nodiscard]] StreamWrite final : public CursorOperation {
       return put(encoded_);
     }
     step_ = Step::encode;
-    opcode = caio::Opcode::call;
-    call = [](caio::Request& request) noexcept {
-      auto& self = static_cast<StreamWrite&>(static_cast<caio::OperationBase&>(request));
-      try {
-        self.encode();
-      } catch (...) {
-        self.error_ = std::current_exception();
-      }
-    };
-    return engine().start(*this);
+    return work_on_pool<&StreamWrite::encode>(this);
   }
 
   bool next() override {
@@ -75,12 +64,7 @@ class [[nodiscard]] StreamWrite final : public CursorOperation {
     return wrote();
   }
 
-  void encode() {
-    Transcoder transcoder(state().encoding);
-    transcoder.set_order(file().order);
-    const std::optional<std::size_t> wrong = transcoder.encode(source_, position_ == 0, encoded_);
-    if (wrong) throw EncodeError(state().path, state().encoding.name, *wrong);
-  }
+  void encode() { encoded_ = encoded(state(), source_, position_ == 0); }
 
   bool put(std::string_view bytes) {
     written_ = bytes.size();

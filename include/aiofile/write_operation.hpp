@@ -17,6 +17,16 @@
 
 namespace aiofile::inline CAIO_ABI::detail {
 
+/// The text in the file's encoding; EncodeError where it has none. `at_start`: for the file's beginning.
+inline std::string encoded(const FileState& state, std::string_view text, bool at_start) {
+  Transcoder transcoder(state.encoding);
+  transcoder.set_order(state.file->order);
+  std::string bytes;
+  const std::optional<std::size_t> wrong = transcoder.encode(text, at_start, bytes);
+  if (wrong) throw EncodeError(state.path, state.encoding.name, *wrong);
+  return bytes;
+}
+
 /// Writes all of `source`, a view or a container that is taken over.
 template <class Source>
 class [[nodiscard]] WriteOperation final : public FileOperation {
@@ -36,20 +46,14 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
   }
 
  private:
-  static constexpr std::size_t quick_conversion = 64 * 1024;  // longer ones would hold up the loop
-
   bool begin() noexcept override {
     if (!text_ || !state().transcodes()) return write(source_.data(), source_.size());
     if (source_.size() <= quick_conversion) {
-      encode();
+      attempt<&WriteOperation::encode, WriteOperation>();
       return error_ || write(encoded_.data(), encoded_.size());
     }
     encoding_ = true;
-    opcode = caio::Opcode::call;
-    call = [](caio::Request& request) noexcept {
-      static_cast<WriteOperation&>(static_cast<caio::OperationBase&>(request)).encode();
-    };
-    return engine().start(*this);
+    return work_on_pool<&WriteOperation::encode>(this);
   }
 
   bool proceed() noexcept override {
@@ -69,16 +73,8 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
     return length == 0 || engine().start(*this);
   }
 
-  void encode() noexcept {
-    try {
-      Transcoder transcoder(state().encoding);
-      transcoder.set_order(file().order);
-      const std::string_view text(reinterpret_cast<const char*>(source_.data()), source_.size());
-      const std::optional<std::size_t> wrong = transcoder.encode(text, at_start(), encoded_);
-      if (wrong) throw EncodeError(state().path, state().encoding.name, *wrong);
-    } catch (...) {
-      error_ = std::current_exception();
-    }
+  void encode() {
+    encoded_ = encoded(state(), {reinterpret_cast<const char*>(source_.data()), source_.size()}, at_start());
   }
 
   /// Only the file's first bytes have a byte-order mark before them.

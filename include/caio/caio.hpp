@@ -13,5 +13,6 @@
 #include <caio/options.hpp>
 #include <caio/result.hpp>
 #include <caio/selection.hpp>
+#include <caio/stop.hpp>
 #include <caio/task.hpp>
 #include <caio/task_group.hpp>

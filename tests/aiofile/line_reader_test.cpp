@@ -181,12 +181,11 @@ TEST_CASE("LineReader: what has been read ahead needs no operation and no alloca
     co_await reader.next();
     const std::uint64_t submitted = context.stats().submitted;
     const std::size_t allocations = support::allocations();
-    for (int i = 1; i < 1000; ++i) {
-      LineReader::Next next = reader.next();
-      CHECK(next.await_ready());
-    }
+    int ready = 0;
+    for (int i = 1; i < 1000; ++i) ready += reader.next().await_ready() ? 1 : 0;
+    CHECK(support::allocations() == allocations);
+    CHECK(ready == 999);
     CHECK(context.stats().submitted == submitted);
-    if (support::counts_allocations) CHECK(support::allocations() <= allocations + 2000);  // Catch's own
     co_await file.close();
   });
 }
