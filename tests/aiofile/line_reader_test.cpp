@@ -115,7 +115,7 @@ TEST_CASE("LineReader: the same lines at every chunk size, with separators of an
       const std::string text = many_lines(seed, separator);
       const Lines wanted = split(text, separator);
       AIOFile file = co_await AIOFile(directory.file("file", text), seed % 3 == 0 ? "rb" : "r");
-      for (const std::size_t chunk : {1, 2, 7, 63, 64, 65, 256, 1000, 64 * 1024}) {
+      for (const std::size_t chunk : {1U, 2U, 7U, 63U, 64U, 65U, 256U, 1000U, 64U * 1024}) {
         INFO(separator << " " << chunk);
         Lines lines = co_await by_next(LineReader(file, 0, chunk, separator));
         CHECK((lines == wanted));
@@ -196,7 +196,7 @@ TEST_CASE("LineReader: invalid text is an error behind the lines before it") {
                                    "one\ntwo\nthr\xff"
                                    "ee\nfour\n");
   support::on_every_backend([&](Context&) -> Task<> {
-    for (const std::size_t chunk : {1, 5, 1000}) {
+    for (const std::size_t chunk : {1U, 5U, 1000U}) {
       AIOFile file = co_await AIOFile(path);
       LineReader reader(file, 0, chunk);
       CHECK_YIELDS(reader.readline(), "one\n");

@@ -422,7 +422,7 @@ TEST_CASE("FileStream: short counts, plumbing and errors in any order change not
   int differences = 0;
   std::size_t errors = 0;
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
-    for (const std::size_t buffering : {0, 16, 1000}) {
+    for (const std::size_t buffering : {0U, 16U, 1000U}) {
       const support::Faults faults{.short_counts = 40, .plumbing = 20, .errors = seed % 3 == 0 ? 5U : 0U};
       auto made = std::make_unique<support::FakeBackend>(seed, faults);
       support::FakeBackend& backend = *made;

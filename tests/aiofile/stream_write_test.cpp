@@ -93,7 +93,7 @@ TEST_CASE("StreamWrite: in append mode writes go to the end, and the position fo
   const TemporaryDirectory directory;
   const auto path = directory / "file";
   support::on_every_backend([&](Context&) -> Task<> {
-    for (const std::size_t buffering : {0, 4, 100}) {
+    for (const std::size_t buffering : {0U, 4U, 100U}) {
       directory.file("file", "0123456789");
       FileStream stream = co_await async_open(path, "a+", {.buffering = buffering});
       CHECK(stream.tell() == 10);
@@ -122,7 +122,7 @@ TEST_CASE("StreamWrite: other encodings; a mark once, at the start") {
   const TemporaryDirectory directory;
   const auto path = directory / "file";
   support::on_every_backend([&](Context&) -> Task<> {
-    for (const std::size_t buffering : {0, 100}) {
+    for (const std::size_t buffering : {0U, 100U}) {
       FileStream stream = co_await async_open(path, "w+", {.encoding = "utf-16", .buffering = buffering});
       CHECK_YIELDS(stream.write("a"), 4);
       CHECK_YIELDS(stream.write("é"), 2);

@@ -26,7 +26,7 @@ TEST_CASE("Writer: one write behind the other, from an offset on") {
   const TemporaryDirectory directory;
   const auto path = directory / "file";
   support::on_every_backend([&](Context&) -> Task<> {
-    for (const std::size_t buffering : {0, 7}) {
+    for (const std::size_t buffering : {0U, 7U}) {
       directory.file("file", "0123456789");
       AIOFile file = co_await AIOFile(path, "r+");
       Writer writer(file, 4, buffering);
@@ -47,7 +47,7 @@ TEST_CASE("Writer: writes that are started together go in that order") {
   const TemporaryDirectory directory;
   const auto path = directory / "file";
   support::on_every_backend([&](Context&) -> Task<> {
-    for (const std::size_t buffering : {0, 100}) {
+    for (const std::size_t buffering : {0U, 100U}) {
       AIOFile file = co_await AIOFile(path, "w");
       Writer writer(file, 0, buffering);
       std::vector<int> numbers(300);
@@ -124,7 +124,7 @@ TEST_CASE("Writer: no allocation for a write") {
       [&](Context& context) -> Task<> {
         if (!support::counts_allocations) co_return;
         co_await context.offload([] {});  // starts the pool's only thread
-        for (const std::size_t buffering : {0, 300}) {
+        for (const std::size_t buffering : {0U, 300U}) {
           AIOFile file = co_await AIOFile(directory / "file", "w");
           Writer writer(file, 0, buffering);
           const std::string_view record = "a record of some forty bytes, all the same";
