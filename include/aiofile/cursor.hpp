@@ -92,10 +92,10 @@ class Cursor {
     return std::exchange(ahead_, std::min(2 * ahead_, most_ahead));
   }
 
-  /// Whether what is here may be taken without an operation.
+  /// Whether what is here may be taken without an operation. False on other threads, which may look at nothing more.
   [[nodiscard]] bool at_hand() const noexcept {
-    return running_ == nullptr && waiting_.empty() && file->life == FileState::Life::open && output.empty() &&
-           changes_ == file->file->changes && file->engine->on_own_thread();
+    return file->engine && file->engine->on_own_thread() && file->life == FileState::Life::open &&
+           running_ == nullptr && waiting_.empty() && output.empty() && changes_ == file->file->changes;
   }
 
  private:

@@ -139,14 +139,14 @@ class Input {
   }
 
   void decode() {
-    std::string text;
+    text_.clear();
     std::string_view left = bytes_.view();
     const bool at_start = next_ == bytes_.size();
     transcoder_->forget_before(decoded_.view());
-    const Transcoder::Outcome outcome = transcoder_->decode(left, at_start, text);
+    const Transcoder::Outcome outcome = transcoder_->decode(left, at_start, text_);
     invalid_ = outcome == Transcoder::Outcome::invalid;
     bytes_.consume(bytes_.size() - left.size());
-    decoded_.append(text);
+    decoded_.append(text_);
   }
 
   bool binary_;
@@ -155,6 +155,7 @@ class Input {
   std::unique_ptr<Transcoder> transcoder_;
   Buffer bytes_;                  // as they stand in the file; with a transcoder, those that are not decoded yet
   Buffer decoded_;                // the transcoder's
+  std::string text_;              // its latest, kept for its memory
   std::size_t content_size_ = 0;  // of bytes_, without a transcoder
   std::uint64_t next_;
   std::uint64_t start_ = next_;
