@@ -21,12 +21,39 @@
 #include <aiofile/shared_file.hpp>
 #include <caio/config.hpp>
 #include <caio/detail/in_place.hpp>
+#include <caio/detail/list.hpp>
 #include <caio/engine.hpp>
 #include <caio/execute.hpp>
 
 namespace aiofile::inline CAIO_ABI::detail {
 
-class Turn;
+class Cursor;
+using CursorRef = std::shared_ptr<Cursor>;
+
+/// An operation's turn with its cursor: they run one after the other, in the order they were started.
+class Turn : public caio::detail::Link {
+ public:
+  explicit Turn(CursorRef cursor) noexcept : cursor_(std::move(cursor)) {}
+  Turn(Turn&&) = default;
+
+  [[nodiscard]] Cursor& cursor() const noexcept { return *cursor_; }
+  /// Whether it has come.
+  [[nodiscard]] inline bool taken() const noexcept;
+
+  /// True: the turn is ours. False: the request is parked until it is.
+  inline bool take(caio::Engine& engine, caio::Request& request) noexcept;
+  /// Gives the turn, or the place in the queue, to the next. Does nothing without one.
+  inline void end(caio::Engine& engine);
+  /// Cancels who has the turn and who waits for it.
+  inline void cancel_others(caio::Engine& engine) noexcept;
+
+ private:
+  friend Cursor;
+
+  CursorRef cursor_;
+  caio::Request* request_ = nullptr;
+  std::optional<std::uint64_t> seek_;  // called for while this one was the last
+};
 
 /// Shared by the handles and their operations, and used on the context's thread.
 class Cursor {
@@ -69,6 +96,11 @@ class Cursor {
     input.seek(position);
     ahead_ = first_ahead;
   }
+  /// The same behind the operations that were started.
+  void seek_in_turn(std::uint64_t position) {
+    if (turns_.empty()) return seek(position);
+    turns_.back().seek_ = position;
+  }
 
   /// Where the next write goes.
   [[nodiscard]] std::uint64_t write_position() const noexcept {
@@ -94,8 +126,8 @@ class Cursor {
 
   /// Whether what is here may be taken without an operation. False on other threads, which may look at nothing more.
   [[nodiscard]] bool at_hand() const noexcept {
-    return file->engine && file->engine->on_own_thread() && file->life == FileState::Life::open &&
-           running_ == nullptr && waiting_.empty() && output.empty() && changes_ == file->file->changes;
+    return file->engine && file->engine->on_own_thread() && file->life == FileState::Life::open && turns_.empty() &&
+           output.empty() && changes_ == file->file->changes;
   }
 
  private:
@@ -155,66 +187,41 @@ class Cursor {
   std::size_t ahead_ = first_ahead;
   std::size_t buffering_;
   std::uint64_t changes_ = 0;
-  caio::Request* running_ = nullptr;
-  caio::RequestList waiting_;
-  Turn* last_ = nullptr;  // the latest that was asked for and has not ended
+  caio::detail::List<Turn> turns_;  // in order; the first one's operation runs
+  caio::RequestList waiting_;       // those of the others
 };
 
-using CursorRef = std::shared_ptr<Cursor>;
+inline bool Turn::taken() const noexcept { return linked() && &cursor_->turns_.front() == this; }
 
-/// An operation's turn with its cursor: they run one after the other, in the order they were started.
-class Turn {
- public:
-  explicit Turn(CursorRef cursor) noexcept : cursor_(std::move(cursor)) {}
-  Turn(Turn&&) = default;
+inline bool Turn::take(caio::Engine& engine, caio::Request& request) noexcept {
+  request_ = &request;
+  cursor_->turns_.push_back(*this);
+  if (taken()) return true;
+  engine.park(request, cursor_->waiting_);
+  return false;
+}
 
-  [[nodiscard]] Cursor& cursor() const noexcept { return *cursor_; }
-  [[nodiscard]] bool taken(const caio::Request& request) const noexcept { return cursor_->running_ == &request; }
+inline void Turn::end(caio::Engine& engine) {
+  if (!linked()) return;
+  const bool ran = taken();
+  if (seek_ && ran) cursor_->seek(*seek_);
+  if (seek_ && !ran) static_cast<Turn*>(previous)->seek_ = seek_;
+  unlink();
+  if (!ran || cursor_->turns_.empty()) return;
+  caio::Request& heir = *cursor_->turns_.front().request_;
+  if (heir.stage == caio::Request::Stage::parked) engine.unpark(heir);  // else it has been cancelled, and will see so
+}
 
-  /// True: the turn is ours. False: the request is parked until it is.
-  bool take(caio::Engine& engine, caio::Request& request) noexcept {
-    cursor_->last_ = this;
-    if (cursor_->running_ == nullptr) {
-      cursor_->running_ = &request;
-      return true;
-    }
-    engine.park(request, cursor_->waiting_);
-    return false;
+inline void Turn::cancel_others(caio::Engine& engine) noexcept {
+  if (cursor_->turns_.empty()) return;
+  engine.cancel(*cursor_->turns_.front().request_);
+  caio::RequestList others;
+  while (!cursor_->waiting_.empty()) {
+    caio::Request& other = cursor_->waiting_.pop_front();
+    others.push_back(other);
+    engine.cancel(other);
   }
-
-  /// Gives the turn, or the place in the queue, to the next. Does nothing when there is none.
-  void end(caio::Engine& engine, const caio::Request& request) noexcept {
-    if (cursor_ == nullptr) return;
-    if (cursor_->last_ == this) cursor_->last_ = nullptr;
-    if (!taken(request)) return;
-    if (seek_) cursor_->seek(*std::exchange(seek_, std::nullopt));
-    cursor_->running_ = nullptr;
-    if (cursor_->waiting_.empty()) return;
-    cursor_->running_ = &cursor_->waiting_.front();
-    engine.unpark(cursor_->waiting_.front());
-  }
-
-  /// Cancels who has the turn and who waits for it.
-  void cancel_others(caio::Engine& engine) noexcept {
-    if (cursor_->running_ != nullptr) engine.cancel(*cursor_->running_);
-    caio::RequestList others;
-    while (!cursor_->waiting_.empty()) {
-      caio::Request& other = cursor_->waiting_.pop_front();
-      others.push_back(other);
-      engine.cancel(other);
-    }
-    cursor_->waiting_.append(others);
-  }
-
-  /// Moves the cursor behind the operations that were started.
-  static void seek(Cursor& cursor, std::uint64_t position) {
-    if (cursor.last_ == nullptr) return cursor.seek(position);
-    cursor.last_->seek_ = position;
-  }
-
- private:
-  CursorRef cursor_;
-  std::optional<std::uint64_t> seek_;  // called for while we run or wait
-};
+  cursor_->waiting_.append(others);
+}
 
 }  // namespace aiofile::inline CAIO_ABI::detail

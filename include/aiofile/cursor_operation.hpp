@@ -65,7 +65,7 @@ class CursorOperation : public FileOperation {
   CursorOperation(CursorOperation&&) = default;
   ~CursorOperation() {
     drop();
-    if (begun()) turn_.end(engine(), *this);
+    turn_.end(engine());
   }
 
   [[nodiscard]] Cursor& cursor() const noexcept { return turn_.cursor(); }
@@ -89,15 +89,15 @@ class CursorOperation : public FileOperation {
 
  private:
   bool advance() noexcept final {
-    if (!asked_) {
-      asked_ = true;
-      if (obstacle() == 0 && !turn_.take(engine(), *this)) return false;
-    } else if (!turn_.taken(*this)) {  // cancelled while it waited
-      turn_.end(engine(), *this);
+    if (!std::exchange(asked_, true)) {
+      waiting_ = obstacle() == 0 && !turn_.take(engine(), *this);
+      if (waiting_) return false;
+    } else if (std::exchange(waiting_, false) && result < 0) {  // cancelled meanwhile
+      turn_.end(engine());
       return true;
     }
     if (!FileOperation::advance()) return false;
-    turn_.end(engine(), *this);
+    turn_.end(engine());
     return true;
   }
 
@@ -140,6 +140,7 @@ class CursorOperation : public FileOperation {
   Turn turn_;
   Delivery delivery_;
   bool asked_ = false;
+  bool waiting_ = false;
   bool delivering_ = false;
 };
 

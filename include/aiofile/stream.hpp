@@ -89,7 +89,7 @@ class FileStream {
   void seek(std::int64_t offset) {
     check_seek(offset);
     if (!cursor_->seekable()) throw FileError("seek", name(), closed() ? EBADF : ESPIPE);
-    detail::Turn::seek(*cursor_, static_cast<std::uint64_t>(offset));
+    cursor_->seek_in_turn(static_cast<std::uint64_t>(offset));
   }
   /// Moves by `offset` bytes from there; yields the new position (std::uint64_t). To a negative one:
   /// std::invalid_argument, thrown by the await where the call cannot know.

@@ -19,7 +19,7 @@ class [[nodiscard]] StreamClose final : public CloseFileOperation {
   ~StreamClose() {
     abandon();
     if (step_ == Step::deliver) delivery_.conclude(cursor(), *this, false);
-    if (begun()) turn_.end(engine(), *this);
+    turn_.end(engine());
   }
 
   void await_resume() const {
@@ -54,7 +54,7 @@ class [[nodiscard]] StreamClose final : public CloseFileOperation {
     }
     step_ = Step::close;
     if (!CloseFileOperation::advance()) return false;
-    turn_.end(engine(), *this);
+    turn_.end(engine());
     return true;
   }
 

@@ -415,6 +415,41 @@ TEST_CASE("StreamSeek: a call takes effect behind the operations that were start
   });
 }
 
+TEST_CASE("StreamSeek: a call behind an operation that is then stopped keeps its place in the order") {
+  const TemporaryDirectory directory;
+  const auto path = directory.file("file", pattern(400'000));
+  support::on_every_backend([&](Context&) -> Task<> {
+    FileStream stream = co_await async_open(path, "rb");
+    std::string first;
+    std::string never;
+    auto read = [](FileStream& from, std::int64_t size, std::string& into) -> Task<> {
+      into = co_await from.read(size);
+    };
+    TaskGroup group;
+    group.spawn(read(stream, 300'000, first));
+    {
+      TaskGroup stopped;
+      stopped.spawn(read(stream, 10, never));
+      stream.seek(5);
+    }
+    stream.seek(7);
+    co_await group.join();
+    CHECK((first == pattern(400'000).substr(0, 300'000)));
+    CHECK(stream.tell() == 7);
+    group.spawn(read(stream, 300'000, first));
+    {
+      TaskGroup stopped;
+      stopped.spawn(read(stream, 10, never));
+      stream.seek(9);
+    }
+    co_await group.join();
+    CHECK((first == pattern(400'000).substr(7, 300'000)));
+    CHECK(stream.tell() == 9);
+    CHECK(never.empty());
+    co_await stream.close();
+  });
+}
+
 TEST_CASE("StreamTruncate: at the position, or to a length") {
   const TemporaryDirectory directory;
   support::on_every_backend([&](Context&) -> Task<> {

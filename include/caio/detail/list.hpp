@@ -28,6 +28,7 @@ class List {
 
   [[nodiscard]] bool empty() const noexcept { return head_.next == &head_; }
   [[nodiscard]] T& front() const noexcept { return static_cast<T&>(*head_.next); }
+  [[nodiscard]] T& back() const noexcept { return static_cast<T&>(*head_.previous); }
 
   void push_back(T& element) noexcept { insert_before(head_, element); }
   void push_front(T& element) noexcept { insert_before(*head_.next, element); }
