@@ -64,6 +64,7 @@ class BulkReading : public Base {
   bool start_reading(std::uint64_t start, std::int64_t size, bool text) noexcept {
     start_ = start;
     text_ = text;
+    order_ = this->file().order;
     limit_ = last_offset - start;
     if (size >= 0) limit_ = std::min(limit_, static_cast<std::size_t>(size));
     return limit_ == 0 || grow(first_size());
@@ -71,8 +72,8 @@ class BulkReading : public Base {
 
   bool continue_reading() noexcept {
     if (step_ == Step::read) return after_read();
-    if (result < 0 || step_ == Step::digest) return true;
-    return error_ || read();
+    if (step_ == Step::digest) return digested();
+    return result < 0 || error_ || read();
   }
 
   /// Done with what was read, on the pool if it is much.
@@ -136,9 +137,14 @@ class BulkReading : public Base {
     step_ = Step::digest;
     if (filled_ <= (text_ && state().transcodes() ? quick_conversion : quick_bytes)) {
       this->template attempt<&BulkReading::finish, BulkReading>();
-      return true;
+      return digested();
     }
     return this->template work_on_pool<&BulkReading::finish>(this);
+  }
+
+  bool digested() noexcept {
+    if (start_ == 0) this->file().order = order_;  // what decode() has found, maybe on another thread
+    return true;
   }
 
   void resize() { data_.resize(target_); }
@@ -158,11 +164,11 @@ class BulkReading : public Base {
 
   void decode() {
     Transcoder transcoder(state().encoding);
-    transcoder.set_order(this->file().order);
+    transcoder.set_order(order_);
     std::string text;
     std::string_view left(data_.data(), data_.size());
     const Transcoder::Outcome outcome = transcoder.decode(left, start_ == 0, text);
-    this->file().order = transcoder.order();
+    order_ = transcoder.order();
     if (outcome != Transcoder::Outcome::all && !left.empty()) refuse(data_.size() - left.size());
     data_ = std::move(text);
   }
@@ -177,6 +183,7 @@ class BulkReading : public Base {
   std::size_t limit_ = 0;
   Step step_ = Step::grow;
   bool text_ = false;
+  ByteOrder order_ = ByteOrder::little;
 };
 
 /// The file layer's own: at a given offset.

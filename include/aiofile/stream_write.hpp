@@ -51,6 +51,7 @@ class [[nodiscard]] StreamWrite final : public CursorOperation {
   bool first() override {
     if (!state().transcodes()) return put(source_);
     position_ = cursor().write_position();
+    order_ = file().order;
     if (source_.size() <= quick_conversion) {
       encode();
       return put(encoded_);
@@ -64,7 +65,7 @@ class [[nodiscard]] StreamWrite final : public CursorOperation {
     return wrote();
   }
 
-  void encode() { encoded_ = encoded(state(), source_, position_ == 0); }
+  void encode() { encoded_ = encoded(state(), order_, source_, position_ == 0); }
 
   bool put(std::string_view bytes) {
     written_ = bytes.size();
@@ -97,6 +98,7 @@ class [[nodiscard]] StreamWrite final : public CursorOperation {
   std::uint64_t position_ = 0;
   std::size_t written_ = 0;
   Step step_ = Step::encode;
+  ByteOrder order_ = ByteOrder::little;
 };
 
 enum class Origin : std::uint8_t { start, position, end };

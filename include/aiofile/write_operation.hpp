@@ -18,9 +18,10 @@
 namespace aiofile::inline CAIO_ABI::detail {
 
 /// The text in the file's encoding; EncodeError where it has none. `at_start`: for the file's beginning.
-inline std::string encoded(const FileState& state, std::string_view text, bool at_start) {
+/// Allowed on any thread.
+inline std::string encoded(const FileState& state, ByteOrder order, std::string_view text, bool at_start) {
   Transcoder transcoder(state.encoding);
-  transcoder.set_order(state.file->order);
+  transcoder.set_order(order);
   std::string bytes;
   const std::optional<std::size_t> wrong = transcoder.encode(text, at_start, bytes);
   if (wrong) throw EncodeError(state.path, state.encoding.name, *wrong);
@@ -48,6 +49,7 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
  private:
   bool begin() noexcept override {
     if (!text_ || !state().transcodes()) return write(source_.data(), source_.size());
+    order_ = file().order;
     if (source_.size() <= quick_conversion) {
       attempt<&WriteOperation::encode, WriteOperation>();
       return error_ || write(encoded_.data(), encoded_.size());
@@ -74,7 +76,8 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
   }
 
   void encode() {
-    encoded_ = encoded(state(), {reinterpret_cast<const char*>(source_.data()), source_.size()}, at_start());
+    const std::string_view text(reinterpret_cast<const char*>(source_.data()), source_.size());
+    encoded_ = encoded(state(), order_, text, at_start());
   }
 
   /// Only the file's first bytes have a byte-order mark before them.
@@ -91,6 +94,7 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
   std::uint64_t start_;
   bool text_;
   bool encoding_ = false;
+  ByteOrder order_ = ByteOrder::little;
 };
 
 /// fsync or fdatasync, once all writes that were started before have ended. Syncs that wait together become one call.

@@ -387,3 +387,25 @@ TEST_CASE("Read: a text that was refused can be read again as bytes") {
     CHECK(good == "ab");
   });
 }
+
+TEST_CASE("Read: text that the pool converts, much at the same time, with the byte order that the mark has told") {
+  const TemporaryDirectory directory;
+  const std::string text(100'000, 'a');
+  std::string bytes = "\xfe\xff";
+  for (const char letter : text) (bytes += '\0') += letter;
+  const auto path = directory.file("file", bytes);
+  support::on_every_backend([&](Context&) -> Task<> {
+    AIOFile file = co_await AIOFile(path, "r+", {.encoding = "utf-16"});
+    const std::vector<int> numbers(8);
+    const std::vector<std::string> whole = co_await caio::gather(numbers, [&](int) { return file.read(); });
+    for (const std::string& each : whole) CHECK((each == text));
+    const std::string rest = co_await file.read(-1, 100'000);
+    CHECK((rest == text.substr(49'999)));
+    // Reading, and writing what the pool converts, at once.
+    co_await caio::gather(file.read(), file.write(text, bytes.size()), file.read());
+    const std::string all = co_await file.read();
+    CHECK((all == text + text));
+    co_await file.truncate(bytes.size());
+    co_await file.close();
+  });
+}
