@@ -20,12 +20,6 @@ namespace aiofile::inline CAIO_ABI::detail {
 /// Delivers a cursor's output to the file, on behalf of whichever operation needs it there.
 class Delivery {
  public:
-  Delivery() = default;
-  Delivery(Delivery&&) noexcept {}
-  ~Delivery() {
-    if (place_.linked()) place_.unlink();
-  }
-
   /// Makes `request` the write. It counts among the file's: a sync covers it.
   void prepare(Cursor& cursor, caio::Request& request) noexcept {
     OpenFile& file = *cursor.file->file;

@@ -42,7 +42,7 @@ class LineCutter : public std::enable_shared_from_this<LineCutter> {
       if (!find(searched)) return false;
     }
     begin_ = next_;
-    next_ = block_ + std::countr_zero(places_) + last_;
+    next_ = block_ + std::countr_zero(places_) + separator_.size();
     places_ &= places_ - 1;
     input.consume(static_cast<std::size_t>(next_ - begin_));
     return true;
@@ -59,12 +59,14 @@ class LineCutter : public std::enable_shared_from_this<LineCutter> {
     const std::string_view content = cursor_->input.content();
     if (content.empty()) return false;
     if (separator_.size() > 1) {
+      places_ = 0;
       generation_ = cursor_->input.generation();
       next_ = content.data();
       const std::size_t size = end_of_line(content, separator_, searched);
-      block_ = next_ + size - last_;
-      places_ = size == 0 ? 0 : 1;
-      return size > 0;
+      if (size == 0) return false;
+      block_ = next_ + size - separator_.size();
+      places_ = 1;
+      return true;
     }
     if (next_ != content.data() || generation_ != cursor_->input.generation()) {
       generation_ = cursor_->input.generation();
@@ -88,7 +90,6 @@ class LineCutter : public std::enable_shared_from_this<LineCutter> {
 
   CursorRef cursor_;
   std::string separator_;
-  const std::size_t last_ = separator_.size() > 1 ? separator_.size() : 1;
   // Where lines end in the block that is being worked off; with a longer separator, one bit for the next one.
   std::uint64_t generation_ = ~std::uint64_t{0};
   const char* begin_ = nullptr;  // the line that was cut off last

@@ -36,11 +36,37 @@ inline std::size_t end_of_line(std::string_view text, std::string_view separator
   return static_cast<std::size_t>(static_cast<const char*>(found) - text.data()) + separator.size();
 }
 
+/// How much an operation may take: a number of code points or bytes, or all there is.
+class Limit {
+ public:
+  /// -1: all.
+  explicit Limit(std::int64_t size) noexcept : size_(size) {}
+
+  /// The front of `content` that is allowed. Called again with more, it goes on counting where it was.
+  std::string_view within(std::string_view content, bool binary) noexcept {
+    if (size_ < 0) return content;
+    const auto most = static_cast<std::size_t>(size_);
+    if (binary) {
+      counted_ = found_ = std::min(content.size(), most);
+    } else {
+      counted_ += skip_code_points(content.substr(counted_), most - found_, found_);
+    }
+    return content.substr(0, counted_);
+  }
+  /// Whether the last one was all that is allowed.
+  [[nodiscard]] bool reached() const noexcept { return size_ >= 0 && found_ == static_cast<std::size_t>(size_); }
+
+ private:
+  std::int64_t size_;
+  std::size_t counted_ = 0;  // bytes, with found_ code points or bytes
+  std::size_t found_ = 0;
+};
+
 /// Reads a number of bytes or code points, or all up to the end.
 class [[nodiscard]] StreamRead : public BulkReading<InputOperation, std::string> {
  public:
   /// `size` -1: to the end; it counts code points in text mode, bytes else.
-  StreamRead(CursorRef cursor, std::int64_t size) : BulkReading(std::move(cursor), "read"), size_(size) {}
+  StreamRead(CursorRef cursor, std::int64_t size) : BulkReading(std::move(cursor), "read"), size_(size), allowed_(size) {}
 
   std::string await_resume() {
     check();
@@ -77,32 +103,17 @@ class [[nodiscard]] StreamRead : public BulkReading<InputOperation, std::string>
   }
 
   bool take(bool last) override {
-    const std::string_view content = input().content();
-    std::size_t size = content.size();
-    if (size_ >= 0) {
-      const auto wanted = static_cast<std::size_t>(size_);
-      if (state().mode.binary) {
-        size = std::min(size, wanted);
-        last = last || size == wanted;
-      } else {
-        searched_ += skip_code_points(content.substr(searched_), wanted - found_, found_);
-        size = searched_;
-        last = found_ == wanted || (last && !input().unfinished());
-      }
-    } else {
-      last = last && !input().unfinished();
-    }
-    if (!last) return false;
-    data_.assign(content.substr(0, size));
-    input().consume(size);
+    const std::string_view content = allowed_.within(input().content(), state().mode.binary);
+    if (!allowed_.reached() && !(last && !input().unfinished())) return false;
+    data_.assign(content);
+    input().consume(content.size());
     digest();
     return true;
   }
 
   std::int64_t size_;
+  Limit allowed_;
   bool in_bulk_ = false;
-  std::size_t searched_ = 0;  // bytes, with found_ code points
-  std::size_t found_ = 0;
 };
 
 /// All lines up to the end.
@@ -223,7 +234,7 @@ class [[nodiscard]] StreamReadline final : public InputOperation {
  public:
   /// `separator` lives until the await is done. `size` -1: no limit.
   StreamReadline(CursorRef cursor, std::int64_t size, std::string_view separator)
-      : InputOperation(std::move(cursor), "readline"), separator_(separator), size_(size) {}
+      : InputOperation(std::move(cursor), "readline"), separator_(separator), allowed_(size) {}
 
   std::string await_resume() {
     check();
@@ -232,23 +243,11 @@ class [[nodiscard]] StreamReadline final : public InputOperation {
 
  private:
   bool take(bool last) override {
-    std::string_view content = input().content();
-    bool limited = false;
-    if (size_ >= 0) {
-      const auto most = static_cast<std::size_t>(size_);
-      if (state().mode.binary) {
-        limited = content.size() >= most;
-        content = content.substr(0, most);
-      } else {
-        counted_ += skip_code_points(content.substr(counted_), most - found_, found_);
-        limited = found_ == most;
-        content = content.substr(0, counted_);
-      }
-    }
+    const std::string_view content = allowed_.within(input().content(), state().mode.binary);
     std::size_t end = end_of_line(content, separator_, searched_);
     searched_ = content.size();
     if (end == 0) {
-      if (!limited && (!last || input().unfinished())) return false;
+      if (!allowed_.reached() && !(last && !input().unfinished())) return false;
       end = content.size();
     }
     line_.assign(content.substr(0, end));
@@ -258,10 +257,8 @@ class [[nodiscard]] StreamReadline final : public InputOperation {
 
   std::string line_;
   std::string_view separator_;
-  std::int64_t size_;
+  Limit allowed_;
   std::size_t searched_ = 0;  // bytes without a separator's end
-  std::size_t counted_ = 0;   // bytes, with found_ code points
-  std::size_t found_ = 0;
 };
 
 /// The awaitable of readline(): a line that has been read ahead needs no operation.

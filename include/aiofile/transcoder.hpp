@@ -47,7 +47,7 @@ class Transcoder {
   /// Appends the text of `bytes` to `text`, and leaves in `bytes` what could not be decoded yet. `at_start`: they are
   /// the file's first.
   Outcome decode(std::string_view& bytes, bool at_start, std::string& text) {
-    if (at_start && encoding_.marked && !skip_mark(bytes)) return Outcome::incomplete;
+    if (at_start && encoding_.marked) skip_mark(bytes);
     if (encoding_.form == Form::utf8) return check(bytes, text);
     if (encoding_.form == Form::single_byte) return look_up(bytes, text);
     if (!decode_) decode_ = Iconv("UTF-8", name());
@@ -130,20 +130,16 @@ class Transcoder {
     return big ? std::string_view("\0\0\xfe\xff", 4) : std::string_view("\xff\xfe\0\0", 4);
   }
 
-  /// False: more bytes are needed to see.
-  bool skip_mark(std::string_view& bytes) {
+  /// A mark of which only a part is here is not text yet either, and comes again with the rest.
+  void skip_mark(std::string_view& bytes) {
     const ByteOrder before = order_;
-    bool undecided = false;
     for (const ByteOrder order : {ByteOrder::little, ByteOrder::big}) {
       set_order(order);
-      if (bytes.starts_with(mark())) {
-        bytes.remove_prefix(mark().size());
-        return true;
-      }
-      undecided = undecided || mark().starts_with(bytes);
+      if (!bytes.starts_with(mark())) continue;
+      bytes.remove_prefix(mark().size());
+      return;
     }
     set_order(before);
-    return !undecided;
   }
 
   /// One call of iconv with room for `room` bytes at the end of `output`.
