@@ -66,7 +66,8 @@ class Limit {
 class [[nodiscard]] StreamRead : public BulkReading<InputOperation, std::string> {
  public:
   /// `size` -1: to the end; it counts code points in text mode, bytes else.
-  StreamRead(CursorRef cursor, std::int64_t size) : BulkReading(std::move(cursor), "read"), size_(size), allowed_(size) {}
+  StreamRead(CursorRef cursor, std::int64_t size)
+      : BulkReading(std::move(cursor), "read"), size_(size), allowed_(size) {}
 
   std::string await_resume() {
     check();

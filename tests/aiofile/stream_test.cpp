@@ -22,18 +22,14 @@
 #include "support/setups.hpp"
 #include "support/temporary.hpp"
 
-using aiofile::AIOFile;
 using aiofile::async_open;
 using aiofile::FileStream;
 using aiofile::Reader;
-using aiofile::Whence;
 using caio::Context;
 using caio::Task;
 using caio::TaskGroup;
 using outcome::error_of;
 using outcome::pattern;
-using outcome::Pipe;
-using support::content_of;
 using support::TemporaryDirectory;
 
 namespace {
@@ -85,31 +81,6 @@ TEST_CASE("FileStream: closed by its end") {
       CHECK(outcome::descriptors_of(path) == 1);
     }
     CHECK(outcome::descriptors_of(path) == 0);
-  });
-}
-
-TEST_CASE("FileStream: operations run in the order they were started") {
-  const TemporaryDirectory directory;
-  const std::string content = pattern(500'000);
-  const auto path = directory.file("file", content);
-  support::on_every_backend([&](Context&) -> Task<> {
-    FileStream stream = co_await async_open(path, "rb+");
-    const auto [first, second, third] =
-        co_await caio::gather(stream.read(300'000), stream.read(5), stream.readline(20));
-    CHECK((first == content.substr(0, 300'000)));
-    CHECK(second == content.substr(300'000, 5));
-    CHECK(third == content.substr(300'005, 20));
-    const auto [position, written, after] =
-        co_await caio::gather(stream.seek(10, Whence::set), stream.write("HERE"), stream.read(3));
-    CHECK(position == 10);
-    CHECK(written == 4);
-    CHECK(after == content.substr(14, 3));
-    std::vector<int> numbers(200);
-    const std::vector<std::string> pieces = co_await caio::gather(numbers, [&](int) { return stream.read(7); });
-    for (std::size_t i = 0; i < pieces.size(); ++i) CHECK(pieces[i] == content.substr(17 + 7 * i, 7));
-    co_await stream.write("x");
-    co_await stream.close();
-    directory.file("file", content);
   });
 }
 
@@ -189,76 +160,6 @@ TEST_CASE("FileStream: chunks from the position on, mixed with other operations"
     while (const auto chunk = co_await chunks.next()) rest += *chunk;
     CHECK((rest == content.substr(1007)));
     CHECK_THROWS_AS(stream.iter_chunked(0), std::invalid_argument);
-    co_await stream.close();
-  });
-}
-
-TEST_CASE("FileStream: close() waits for what was started, and what is started after it is EBADF") {
-  const TemporaryDirectory directory;
-  const std::string content = pattern(400'000);
-  support::on_every_backend([&](Context&) -> Task<> {
-    FileStream stream = co_await async_open(directory / "file", "w", {.buffering = 10});
-    TaskGroup group;
-    int error = -1;
-    group.spawn([](FileStream& to, std::string_view text) -> Task<> { co_await to.write(text); }(stream, content));
-    group.spawn([](FileStream& to) -> Task<> { co_await to.write("last"); }(stream));
-    group.spawn([](FileStream& to) -> Task<> { co_await to.close(); }(stream));
-    group.spawn(outcome::store_error(stream.write("too late"), error));
-    co_await group.join();
-    CHECK(error == EBADF);
-    CHECK(stream.closed());
-    CHECK((content_of(directory / "file") == content + "last"));
-  });
-}
-
-TEST_CASE("FileStream: close() cancels waits for a pipe") {
-  support::on_every_backend([](Context&) -> Task<> {
-    Pipe pipe;
-    FileStream stream = co_await async_open(pipe.reading.get(), "rb");
-    TaskGroup group;
-    int first = -1;
-    int second = -1;
-    std::string text;
-    group.spawn(store(stream, 10, text, first));
-    group.spawn(store(stream, 10, text, second));
-    co_await stream.close();
-    co_await group.join();
-    CHECK(first == ECANCELED);
-    CHECK(second == ECANCELED);
-    CHECK(outcome::is_open(pipe.reading.get()));
-  });
-}
-
-TEST_CASE("FileStream: a stopped operation in the queue does not hold up the others") {
-  const TemporaryDirectory directory;
-  support::on_every_backend([&](Context&) -> Task<> {
-    Pipe pipe;
-    FileStream stream = co_await async_open(pipe.reading.get(), "rb");
-    TaskGroup stopped;
-    TaskGroup others;
-    std::string text;
-    std::string never;
-    int error = -1;
-    int other_error = -1;
-    others.spawn(store(stream, 3, text, other_error));
-    stopped.spawn(store(stream, 3, never, error));
-    std::string last;
-    others.spawn(store(stream, 3, last, other_error));
-    stopped.request_stop();
-    co_await stopped.join();
-    CHECK(error == ECANCELED);
-    CHECK(::write(pipe.writing.get(), "abcdef", 6) == 6);
-    co_await others.join();
-    CHECK(text == "abc");
-    CHECK(last == "def");
-    CHECK(other_error == 0);
-    {
-      TaskGroup destroyed;
-      destroyed.spawn(store(stream, 3, text, error));
-      destroyed.spawn(store(stream, 3, text, error));
-    }
-    CHECK(::write(pipe.writing.get(), "ghi", 3) == 3);
-    CHECK_YIELDS(stream.read(3), "ghi");
     co_await stream.close();
   });
 }

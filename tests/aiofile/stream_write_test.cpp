@@ -10,11 +10,11 @@
 #include <string_view>
 #include <vector>
 
+#include "full_disk.hpp"
 #include "outcome.hpp"
 #include "support/catch.hpp"
 #include "support/setups.hpp"
 #include "support/temporary.hpp"
-#include "system_calls.hpp"
 
 using aiofile::async_open;
 using aiofile::EncodeError;
@@ -25,45 +25,16 @@ using caio::Context;
 using caio::LostData;
 using caio::Task;
 using caio::TaskGroup;
+using outcome::disk_is_full;
 using outcome::error_of;
 using outcome::failure_of;
+using outcome::fill_disk;
+using outcome::on_plain_backends;
 using outcome::pattern;
 using outcome::Pipe;
 using outcome::ReplacedCalls;
 using support::content_of;
 using support::TemporaryDirectory;
-
-namespace {
-
-/// A disk that is full from the second on, until it has room again.
-bool disk_is_full = false;
-
-void fill_disk(ReplacedCalls& calls) {
-  disk_is_full = true;
-  calls->pwrite = [](int fd, const void* data, std::size_t size, ::off_t offset) -> ::ssize_t {
-    if (!disk_is_full) return ::pwrite(fd, data, size, offset);
-    if (offset + static_cast<::off_t>(size) > 3) {  // three bytes go in
-      if (offset < 3) return ::pwrite(fd, data, static_cast<std::size_t>(3 - offset), offset);
-      errno = ENOSPC;
-      return -1;
-    }
-    return ::pwrite(fd, data, size, offset);
-  };
-}
-
-/// On each backend whose every transfer is a plain system call.
-template <class Test>
-void on_plain_backends(Test test) {
-  for (const caio::Implementation implementation : outcome::plain_backends) {
-    if (!support::wanted(implementation)) continue;
-    DYNAMIC_SECTION(caio::name(implementation)) {
-      Context context(implementation, {.speculate = false});
-      context.run(test(context));
-    }
-  }
-}
-
-}  // namespace
 
 TEST_CASE("StreamWrite: each write goes at once, in order, and moves the position") {
   const TemporaryDirectory directory;
@@ -207,45 +178,6 @@ TEST_CASE("StreamWrite: buffered writes reach the file with flush, with what doe
   });
 }
 
-TEST_CASE("StreamWrite: bytes gathered are written by the destructor") {
-  const TemporaryDirectory directory;
-  const auto path = directory / "file";
-  support::on_every_backend([&](Context& context) -> Task<> {
-    bool lost = false;
-    context.on_lost_data([&](const LostData&) { lost = true; });
-    {
-      FileStream stream = co_await async_open(path, "w", {.buffering = 100});
-      co_await stream.write("kept");
-    }
-    CHECK(content_of(path) == "kept");
-    CHECK_FALSE(lost);
-  });
-}
-
-TEST_CASE("StreamWrite: a destructor that cannot write says so, once") {
-  on_plain_backends([](Context& context) -> Task<> {
-    const TemporaryDirectory directory;
-    std::vector<LostData> lost;
-    context.on_lost_data([&](const LostData& data) { lost.push_back(data); });
-    ReplacedCalls calls;
-    fill_disk(calls);
-    {
-      FileStream stream = co_await async_open(directory / "file", "w", {.buffering = 100});
-      co_await stream.write("12345");
-    }
-    CHECK(lost.size() == 1);
-    CHECK(lost.at(0).path == (directory / "file").string());
-    CHECK(lost.at(0).bytes == 2);
-    CHECK(lost.at(0).error == std::errc::no_space_on_device);
-    {
-      FileStream stream = co_await async_open(directory / "file", "w", {.buffering = 100});
-      co_await stream.write("12345");
-      CHECK_YIELDS(error_of(stream.flush()), ENOSPC);
-    }
-    CHECK(lost.size() == 1);  // it was reported
-  });
-}
-
 TEST_CASE("StreamWrite: a full disk is reported by the flush that meets it; what is gathered can be written later") {
   on_plain_backends([](Context&) -> Task<> {
     const TemporaryDirectory directory;
@@ -270,30 +202,6 @@ TEST_CASE("StreamWrite: a full disk is reported by the flush that meets it; what
     CHECK_YIELDS(stream.write("6789012"), 7);
     co_await stream.close();
     CHECK(content_of(directory / "file") == "123456789012");
-  });
-}
-
-TEST_CASE("StreamWrite: a full disk met by close() is reported once, and the file is closed") {
-  on_plain_backends([](Context& context) -> Task<> {
-    bool lost = false;
-    context.on_lost_data([&](const LostData&) { lost = true; });
-    const TemporaryDirectory directory;
-    ReplacedCalls calls;
-    fill_disk(calls);
-    FileStream stream = co_await async_open(directory / "file", "w", {.buffering = 8});
-    co_await stream.write("12345");
-    const std::optional<FileError> close = co_await failure_of(stream.close());
-    REQUIRE(close.has_value());
-    CHECK(close->code().value() == ENOSPC);
-    CHECK(close->transferred() == 3);
-    CHECK(stream.closed());
-    co_await stream.close();
-    FileStream other = co_await async_open(directory / "file", "w", {.buffering = 8});
-    co_await other.write("12345");
-    CHECK_YIELDS(error_of(other.flush()), ENOSPC);
-    co_await other.close();  // was reported
-    CHECK(other.closed());
-    CHECK_FALSE(lost);
   });
 }
 
@@ -390,63 +298,6 @@ TEST_CASE("StreamSeek: from the start, the position and the end; never to a nega
     co_await stream.close();
     CHECK_YIELDS(error_of(stream.seek(0, Whence::set)), EBADF);
     CHECK_THROWS_AS(stream.seek(0), FileError);
-  });
-}
-
-TEST_CASE("StreamSeek: a call takes effect behind the operations that were started") {
-  const TemporaryDirectory directory;
-  const auto path = directory.file("file", pattern(300'000));
-  support::on_every_backend([&](Context&) -> Task<> {
-    FileStream stream = co_await async_open(path, "rb");
-    std::string first;
-    std::string second;
-    auto read = [](FileStream& from, std::int64_t size, std::string& into) -> Task<> {
-      into = co_await from.read(size);
-    };
-    TaskGroup group;
-    group.spawn(read(stream, 200'000, first));
-    stream.seek(7);
-    group.spawn(read(stream, 10, second));
-    co_await group.join();
-    CHECK((first == pattern(300'000).substr(0, 200'000)));
-    CHECK(second == pattern(300'000).substr(7, 10));
-    CHECK(stream.tell() == 17);
-    co_await stream.close();
-  });
-}
-
-TEST_CASE("StreamSeek: a call behind an operation that is then stopped keeps its place in the order") {
-  const TemporaryDirectory directory;
-  const auto path = directory.file("file", pattern(400'000));
-  support::on_every_backend([&](Context&) -> Task<> {
-    FileStream stream = co_await async_open(path, "rb");
-    std::string first;
-    std::string never;
-    auto read = [](FileStream& from, std::int64_t size, std::string& into) -> Task<> {
-      into = co_await from.read(size);
-    };
-    TaskGroup group;
-    group.spawn(read(stream, 300'000, first));
-    {
-      TaskGroup stopped;
-      stopped.spawn(read(stream, 10, never));
-      stream.seek(5);
-    }
-    stream.seek(7);
-    co_await group.join();
-    CHECK((first == pattern(400'000).substr(0, 300'000)));
-    CHECK(stream.tell() == 7);
-    group.spawn(read(stream, 300'000, first));
-    {
-      TaskGroup stopped;
-      stopped.spawn(read(stream, 10, never));
-      stream.seek(9);
-    }
-    co_await group.join();
-    CHECK((first == pattern(400'000).substr(7, 300'000)));
-    CHECK(stream.tell() == 9);
-    CHECK(never.empty());
-    co_await stream.close();
   });
 }
 

@@ -1,0 +1,105 @@
+#include <aiofile/stream_close.hpp>
+
+#include <aiofile/async_open.hpp>
+#include <caio/gather.hpp>
+#include <caio/task_group.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "full_disk.hpp"
+#include "outcome.hpp"
+#include "support/catch.hpp"
+#include "support/setups.hpp"
+#include "support/temporary.hpp"
+
+using aiofile::async_open;
+using aiofile::FileError;
+using aiofile::FileStream;
+using caio::Context;
+using caio::LostData;
+using caio::Task;
+using caio::TaskGroup;
+using outcome::error_of;
+using outcome::failure_of;
+using outcome::fill_disk;
+using outcome::on_plain_backends;
+using outcome::pattern;
+using outcome::Pipe;
+using outcome::ReplacedCalls;
+using support::content_of;
+using support::TemporaryDirectory;
+
+namespace {
+
+Task<> store(FileStream& stream, std::int64_t size, std::string& text, int& error) {
+  try {
+    text = co_await stream.read(size);
+    error = 0;
+  } catch (const aiofile::FileError& failure) {
+    error = failure.code().value();
+  }
+}
+
+}  // namespace
+
+TEST_CASE("StreamClose: waits for what was started, and what is started after it is EBADF") {
+  const TemporaryDirectory directory;
+  const std::string content = pattern(400'000);
+  support::on_every_backend([&](Context&) -> Task<> {
+    FileStream stream = co_await async_open(directory / "file", "w", {.buffering = 10});
+    TaskGroup group;
+    int error = -1;
+    group.spawn([](FileStream& to, std::string_view text) -> Task<> { co_await to.write(text); }(stream, content));
+    group.spawn([](FileStream& to) -> Task<> { co_await to.write("last"); }(stream));
+    group.spawn([](FileStream& to) -> Task<> { co_await to.close(); }(stream));
+    group.spawn(outcome::store_error(stream.write("too late"), error));
+    co_await group.join();
+    CHECK(error == EBADF);
+    CHECK(stream.closed());
+    CHECK((content_of(directory / "file") == content + "last"));
+  });
+}
+
+TEST_CASE("StreamClose: cancels waits for a pipe") {
+  support::on_every_backend([](Context&) -> Task<> {
+    Pipe pipe;
+    FileStream stream = co_await async_open(pipe.reading.get(), "rb");
+    TaskGroup group;
+    int first = -1;
+    int second = -1;
+    std::string text;
+    group.spawn(store(stream, 10, text, first));
+    group.spawn(store(stream, 10, text, second));
+    co_await stream.close();
+    co_await group.join();
+    CHECK(first == ECANCELED);
+    CHECK(second == ECANCELED);
+    CHECK(outcome::is_open(pipe.reading.get()));
+  });
+}
+
+TEST_CASE("StreamClose: a full disk is reported once, and the file is closed") {
+  on_plain_backends([](Context& context) -> Task<> {
+    bool lost = false;
+    context.on_lost_data([&](const LostData&) { lost = true; });
+    const TemporaryDirectory directory;
+    ReplacedCalls calls;
+    fill_disk(calls);
+    FileStream stream = co_await async_open(directory / "file", "w", {.buffering = 8});
+    co_await stream.write("12345");
+    const std::optional<FileError> close = co_await failure_of(stream.close());
+    REQUIRE(close.has_value());
+    CHECK(close->code().value() == ENOSPC);
+    CHECK(close->transferred() == 3);
+    CHECK(stream.closed());
+    co_await stream.close();
+    FileStream other = co_await async_open(directory / "file", "w", {.buffering = 8});
+    co_await other.write("12345");
+    CHECK_YIELDS(error_of(other.flush()), ENOSPC);
+    co_await other.close();  // was reported
+    CHECK(other.closed());
+    CHECK_FALSE(lost);
+  });
+}
