@@ -211,6 +211,42 @@ csv() {
   complained "csv: not UTF-8" '^csv: .*bad.csv.*utf-8.* 6$'
 }
 
+# --- the loops of others; each is built only where its library is
+
+foreign_loops() {
+  local program command library
+  while read -r program command library; do
+    if [[ ! -x $programs/$program ]]; then
+      echo "skipped: $program, which is built only where $library is"
+      continue
+    fi
+    touch nothing
+    head -c 7654321 "$random" > 'a file'
+    local files=('a file' /proc/cpuinfo nothing 'a file' /etc/passwd)
+    $command "${files[@]}" > expected
+    run $program "${files[@]}"
+    tail -n 1 "$run.out" > last
+    sed -i '$d' "$run.out"
+    gave "$program" 0 expected ''
+    result "$program: the last line" \
+      "$(grep -qx "by $CAIO_IMPL under $library, beside [0-9]* ticks" last || cat last)"
+    run $program 'a file' missing/file
+    complained "$program: a path that does not exist" "^$program: .*No such file or directory.*missing/file"
+    run $program
+    gave "$program without arguments" 2 /dev/null "usage: $program FILE..."
+  done << 'END'
+asio_loop lines_and_bytes Asio
+libuv_loop sha256sum libuv
+END
+}
+
+lines_and_bytes() { # FILE...: as asio_loop prints them
+  local file
+  for file; do
+    echo "$(wc -l < "$file") $(wc -c < "$file") $file"
+  done
+}
+
 # --- cat
 
 cat_files() {
@@ -464,12 +500,12 @@ for CAIO_IMPL in uring linux thread blocking; do
   else
     first=$CAIO_IMPL
   fi
-  for group in hashers csv cat_files cp_files; do
+  for group in hashers csv foreign_loops cat_files cp_files; do
     mkdir $group && cd $group || exit 2
     $group
     cd ..
   done
-  cd "$work" && rm -r "${CAIO_IMPL:?}"/{hashers,csv,cat_files,cp_files}
+  cd "$work" && rm -r "${CAIO_IMPL:?}"/{hashers,csv,foreign_loops,cat_files,cp_files}
 done
 
 CAIO_IMPL=any

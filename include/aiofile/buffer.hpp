@@ -64,6 +64,8 @@ class Buffer {
   }
 
   void consume(std::size_t bytes) noexcept { begin_ += bytes; }
+  /// Takes back a consume().
+  void put_back(std::size_t bytes) noexcept { begin_ -= bytes; }
   void clear() noexcept { begin_ = end_ = 0; }
 
  private:

@@ -67,7 +67,9 @@ class Cursor {
   Cursor(const Cursor&) = delete;
   Cursor& operator=(const Cursor&) = delete;
   ~Cursor() {
-    if (!output.empty()) deliver();
+    if (output.empty() || file->engine->inherited()) return;  // a forked child's are the parent's bytes, too
+    const int error = deliver_at_once();
+    if (!output.empty() && !output.reported()) report(*file->engine, error);
   }
 
   const FileRef file;
@@ -90,6 +92,9 @@ class Cursor {
   [[nodiscard]] bool seekable() const noexcept {
     const int fd = file->file->descriptor.fileno();
     return fd >= 0 && (positional() || ::lseek(fd, 0, SEEK_CUR) >= 0);
+  }
+  [[nodiscard]] bool is_terminal() const noexcept {
+    return !positional() && ::isatty(file->file->descriptor.fileno()) == 1;
   }
   void seek(std::uint64_t position) {
     refresh();
@@ -124,6 +129,30 @@ class Cursor {
     return std::exchange(ahead_, std::min(2 * ahead_, most_ahead));
   }
 
+  /// Brings the output to the file without waiting, for a destructor or when the context has ended. What stays in the
+  /// output has met with the error that it gives.
+  int deliver_at_once() noexcept {
+    caio::Engine& engine = *file->engine;
+    caio::Request request;
+    request.opcode = caio::Opcode::write;
+    request.descriptor = file->file->descriptor;
+    request.append = file->mode.appending && !request.descriptor.append();
+    request.result = file->life == FileState::Life::open ? 0 : -EBADF;
+    while (request.result >= 0 && !output.empty()) {
+      request.buffer = const_cast<char*>(output.bytes().data());
+      request.length = output.bytes().size();
+      request.offset = positional() ? static_cast<std::int64_t>(output.offset()) : -1;
+      if (positional()) {
+        engine.at_once(request);
+        if (request.result == 0) request.result = -EIO;
+      } else if (!caio::detail::stream_is_ready(request) || !caio::detail::transfer_nowait(request)) {
+        request.result = -EAGAIN;  // nobody waits here for whoever reads a pipe
+      }
+      if (request.result > 0) output.written(static_cast<std::size_t>(request.result));
+    }
+    return request.result < 0 ? static_cast<int>(-request.result) : 0;
+  }
+
   /// Whether what is here may be taken without an operation. False on other threads, which may look at nothing more.
   [[nodiscard]] bool at_hand() const noexcept {
     return file->engine && file->engine->on_own_thread() && file->life == FileState::Life::open && turns_.empty() &&
@@ -143,34 +172,8 @@ class Cursor {
   }
 
   [[nodiscard]] std::uint64_t end() const noexcept {
-    struct ::stat status;
-    const bool known = file->file->descriptor.kind() == caio::Descriptor::Kind::regular &&
-                       caio::system_calls.fstat(file->file->descriptor.fileno(), &status) == 0;
-    return known ? static_cast<std::uint64_t>(status.st_size) : position();
-  }
-
-  /// The destructor's last try, by plain system calls.
-  void deliver() noexcept {
-    caio::Engine& engine = *file->engine;
-    if (engine.inherited()) return;  // the parent has these bytes, too
-    caio::Request request;
-    request.opcode = caio::Opcode::write;
-    request.descriptor = file->file->descriptor;
-    request.append = file->mode.appending && !request.descriptor.append();
-    request.result = file->life == FileState::Life::open ? 0 : -EBADF;
-    while (request.result >= 0 && !output.empty()) {
-      request.buffer = const_cast<char*>(output.bytes().data());
-      request.length = output.bytes().size();
-      request.offset = positional() ? static_cast<std::int64_t>(output.offset()) : -1;
-      if (positional()) {
-        caio::execute(request);
-        if (request.result == 0) request.result = -EIO;
-      } else if (!caio::detail::stream_is_ready(request) || !caio::detail::transfer_nowait(request)) {
-        request.result = -EAGAIN;  // a destructor does not wait for whoever reads a pipe
-      }
-      if (request.result > 0) output.written(static_cast<std::size_t>(request.result));
-    }
-    if (!output.empty() && !output.reported()) report(engine, static_cast<int>(-request.result));
+    const std::int64_t size = positional() ? file->engine->size_at_once(file->file->descriptor) : -1;
+    return size >= 0 ? static_cast<std::uint64_t>(size) : position();
   }
 
   void report(caio::Engine& engine, int error) noexcept {

@@ -227,9 +227,16 @@ class InputOperation : public CursorOperation {
 
   void fill() {
     Transcoder* const transcoder = input().transcoder();
-    if (transcoder != nullptr) transcoder->set_order(file().order);  // another cursor may have seen the mark
-    input().filled(moved);
-    if (transcoder != nullptr) file().order = transcoder->order();
+    if (transcoder == nullptr) return input().filled(moved);
+    transcoder->set_order(file().order);  // another cursor may have seen the mark
+    const std::uint64_t position = cursor().position();
+    try {
+      input().filled(moved);
+    } catch (const std::bad_alloc&) {
+      if (cursor().positional()) input().restart(position);  // it is read again
+      throw;
+    }
+    file().order = transcoder->order();
   }
 
   /// What a pipe has given before the operation was destroyed is for the next one.

@@ -44,7 +44,10 @@ struct Encoding {
 class Iconv {
  public:
   Iconv() = default;
-  Iconv(const char* to, const char* from) noexcept : handle_(::iconv_open(to, from)) {}
+  /// Nothing where one of the two is not known.
+  Iconv(const char* to, const char* from) : handle_(::iconv_open(to, from)) {
+    if (!*this && errno == ENOMEM) throw std::bad_alloc();
+  }
   Iconv(Iconv&& other) noexcept : handle_(std::exchange(other.handle_, none())) {}
   Iconv& operator=(Iconv&& other) noexcept {
     std::swap(handle_, other.handle_);

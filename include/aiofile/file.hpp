@@ -99,7 +99,7 @@ class AIOFile {
     if (state_->engine && state_->engine->handle != nullptr) {
       return *static_cast<caio::Context*>(state_->engine->handle);
     }
-    return context_ != nullptr ? *context_ : caio::Context::current();
+    return caio::Context::current();
   }
 
   /// Yields a std::string of `size` bytes, or fewer when the end of the file comes first; -1: all up to the end. Memory
@@ -177,11 +177,12 @@ class AIOFile {
     File file_;
   };
 
-  AIOFile(std::filesystem::path&& path, const Mode& mode, const OpenOptions& options) : context_(options.context) {
+  AIOFile(std::filesystem::path&& path, const Mode& mode, const OpenOptions& options) {
     if (path.native().find('\0') != std::string::npos) {
       throw std::invalid_argument("aiofile: a path with a NUL in it");
     }
     state_ = detail::FileRef(new detail::FileState(std::move(path), mode, detail::find_encoding(options.encoding)));
+    if (options.context != nullptr) state_->engine = options.context->engine();
     state_->extra_flags = options.flags;
     state_->permissions = options.permissions;
   }
@@ -195,8 +196,8 @@ class AIOFile {
     if (size < -1) throw std::invalid_argument("aiofile::AIOFile::read: a negative size");
     return size;
   }
+
   detail::FileRef state_;
-  caio::Context* context_ = nullptr;
 };
 
 inline const detail::FileRef& detail::state_of(const AIOFile& file) noexcept { return file.state_; }

@@ -42,6 +42,16 @@ class Input {
     }
   }
 
+  /// Takes back the last consume().
+  void put_back(std::size_t bytes) noexcept {
+    if (transcoder_) {
+      decoded_.put_back(bytes);
+    } else {
+      bytes_.put_back(bytes);
+      content_size_ += bytes;
+    }
+  }
+
   /// Behind content() stand bytes that are no text.
   [[nodiscard]] bool invalid() const noexcept { return invalid_; }
   /// Behind content() stands something: the beginning of a character, or what is invalid.

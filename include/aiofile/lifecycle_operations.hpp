@@ -48,7 +48,7 @@ class [[nodiscard]] OpenFileOperation : public LifecycleOperation {
   ~OpenFileOperation() {
     abandon();
     if (!opening_) return;
-    opening_->drop(*this);
+    opening_->drop(engine(), *this);
     change(Life::fresh);
   }
 
@@ -78,7 +78,7 @@ class [[nodiscard]] OpenFileOperation : public LifecycleOperation {
     // Reading a directory fails in every way there is: say so at once.
     const bool wanted = (state().extra_flags & (O_PATH | O_DIRECTORY)) != 0;
     if (result >= 0 && descriptor.is_directory() && !wanted) {
-      opening_->drop(*this);
+      opening_->drop(engine(), *this);
       result = -EISDIR;
     }
     opening_.reset();
@@ -113,7 +113,7 @@ class [[nodiscard]] CloseFileOperation : public LifecycleOperation {
     if (submitted_ && result != -ECANCELED) {
       forget();
     } else if (open_file().idle()) {
-      open_file().close();
+      open_file().close(engine());
     } else {
       open_file().close_when_idle = true;
     }
@@ -135,6 +135,7 @@ class [[nodiscard]] CloseFileOperation : public LifecycleOperation {
     }
     if (--open_file().owners > 0) {
       change(Life::closed);
+      report_failed_sync();
       return true;
     }
     closing_ = true;
@@ -146,13 +147,13 @@ class [[nodiscard]] CloseFileOperation : public LifecycleOperation {
     return false;
   }
 
- private:
   void refused() noexcept override {
     result = 0;
-    if (state().life == Life::open && --open_file().owners == 0) open_file().close();
+    if (state().life == Life::open && --open_file().owners == 0) open_file().close(engine());
     state().life = Life::closed;
   }
 
+ private:
   [[nodiscard]] OpenFile& open_file() const noexcept { return *state().file; }
   void forget() noexcept { open_file().descriptor = caio::Descriptor(); }
 
@@ -181,15 +182,19 @@ class [[nodiscard]] CloseFileOperation : public LifecycleOperation {
     return engine().start(*this) && closed();
   }
 
+  void report_failed_sync() noexcept {
+    if (result >= 0) result = -open_file().sync_error;
+  }
+
   bool closed() noexcept {
     if (result == -ECANCELED || result == -EOWNERDEAD) {  // the context has ended
-      open_file().close();
+      open_file().close(engine());
       result = 0;
     }
     forget();
     closing_ = false;
     change(Life::closed);
-    if (result == 0 && open_file().sync_error != 0) result = -open_file().sync_error;
+    report_failed_sync();
     return true;
   }
 

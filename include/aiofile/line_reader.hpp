@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -141,7 +142,24 @@ class [[nodiscard]] ReadLine : public InputOperation {
 class [[nodiscard]] CopyLine final : public ReadLine {
  public:
   using ReadLine::ReadLine;
-  std::string await_resume() const { return std::string(ReadLine::await_resume()); }
+  std::string await_resume() {
+    check();
+    return std::move(copy_);
+  }
+
+ private:
+  bool take(bool last) override {
+    if (!ReadLine::take(last)) return false;
+    try {
+      copy_.assign(line_);
+    } catch (const std::bad_alloc&) {
+      input().put_back(line_.size());  // what fails takes nothing
+      throw;
+    }
+    return true;
+  }
+
+  std::string copy_;
 };
 
 /// Reads until there are lines, or the end.
@@ -157,10 +175,15 @@ class [[nodiscard]] ReadLines final : public ReadLine {
   bool take(bool last) override {
     std::vector<std::string_view>& batch = cutter().batch;
     batch.clear();
+    batch.reserve(1);  // before the line is taken
     if (!ReadLine::take(last)) return false;
     if (line_.empty()) return true;
     batch.push_back(line_);
-    while (cutter().cut()) batch.push_back(cutter().line());
+    try {
+      for (batch.emplace_back(); cutter().cut(); batch.emplace_back()) batch.back() = cutter().line();
+      batch.pop_back();
+    } catch (const std::bad_alloc&) {  // the batch ends here
+    }
     return true;
   }
 };

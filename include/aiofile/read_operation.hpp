@@ -96,12 +96,10 @@ class BulkReading : public Base {
 
   [[nodiscard]] std::size_t first_size() const noexcept {
     if (limit_ <= small_limit) return limit_;
-    struct ::stat status;
-    if (descriptor.kind() != caio::Descriptor::Kind::regular ||
-        caio::system_calls.fstat(descriptor.fileno(), &status) != 0 || status.st_size <= 0) {
-      return std::min(limit_, first_guess);
-    }
-    const auto size = static_cast<std::uint64_t>(status.st_size);
+    const bool has_size = descriptor.kind() == caio::Descriptor::Kind::regular || descriptor.is_foreign();
+    const std::int64_t known = has_size ? this->engine().size_at_once(descriptor) : 0;
+    if (known <= 0) return std::min(limit_, first_guess);
+    const auto size = static_cast<std::uint64_t>(known);
     const std::uint64_t left = size > start_ ? size - start_ : 0;
     return static_cast<std::size_t>(std::min<std::uint64_t>(limit_, left + 1));  // one more finds the end
   }

@@ -56,10 +56,9 @@ struct OpenFile {
     engine.unpark(*leader);
   }
   /// Lets go of the descriptor at once. For destructors.
-  void close() noexcept {
+  void close(caio::Engine& engine) noexcept {
     const caio::Descriptor closed = std::exchange(descriptor, caio::Descriptor());
-    const bool ours = !borrowed && closed.kind() != caio::Descriptor::Kind::foreign;
-    if (ours && closed.fileno() >= 0) caio::system_calls.close(closed.fileno());
+    if (!borrowed && closed.fileno() >= 0) engine.close_at_once(closed);
   }
 };
 
@@ -74,8 +73,8 @@ class FileState {
   FileState& operator=(const FileState&) = delete;
 
   ~FileState() {
-    if (life == Life::open && --file->owners == 0) file->close();
-    if (life == Life::closing) file->close();  // its close() was destroyed on the way
+    if (life == Life::open && --file->owners == 0) file->close(*engine);
+    if (life == Life::closing) file->close(*engine);  // its close() was destroyed on the way
   }
 
   const std::filesystem::path path;
@@ -86,7 +85,7 @@ class FileState {
 
   int extra_flags = 0;
   ::mode_t permissions = 0666;
-  std::shared_ptr<caio::Engine> engine;  // from open() on
+  std::shared_ptr<caio::Engine> engine;  // from open() on, or as the options say
   OpenFile* file;                        // a clone's is its origin's
   Life life = Life::fresh;
   caio::RequestList waiting;  // for the end of opening or closing

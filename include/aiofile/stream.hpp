@@ -131,7 +131,7 @@ class FileStream {
   [[nodiscard]] bool readable() const noexcept { return mode().readable; }
   [[nodiscard]] bool writable() const noexcept { return mode().writable; }
   [[nodiscard]] bool seekable() const noexcept { return cursor_->seekable(); }
-  [[nodiscard]] bool isatty() const noexcept { return ::isatty(fileno()) == 1; }
+  [[nodiscard]] bool isatty() const noexcept { return cursor_->is_terminal(); }
   /// The same file at explicit offsets.
   [[nodiscard]] AIOFile& file() noexcept { return file_; }
   [[nodiscard]] bool closed() const noexcept { return file_.closed(); }

@@ -58,8 +58,26 @@ class [[nodiscard]] StreamClose final : public CloseFileOperation {
     return true;
   }
 
+  /// The context has ended, and nobody waits any more.
+  void refused() noexcept override {
+    if (!cursor().output.empty() && !engine().inherited()) deliver_at_once();
+    CloseFileOperation::refused();
+  }
+
+  void deliver_at_once() noexcept {
+    const std::size_t before = cursor().output.bytes().size();
+    result = -cursor().deliver_at_once();
+    moved += before - cursor().output.bytes().size();
+    take_error();
+  }
+
   void delivered() noexcept {
     delivery_.conclude(cursor(), *this, true);
+    if (result == -ECANCELED && engine().ended()) return deliver_at_once();
+    take_error();
+  }
+
+  void take_error() noexcept {
     if (result < 0 && !reported_) {
       error_ = static_cast<int>(-result);
       delivered_ = moved;

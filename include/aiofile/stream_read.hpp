@@ -107,8 +107,8 @@ class [[nodiscard]] StreamRead : public BulkReading<InputOperation, std::string>
     const std::string_view content = allowed_.within(input().content(), state().mode.binary);
     if (!allowed_.reached() && !(last && !input().unfinished())) return false;
     data_.assign(content);
+    digest();  // may throw: what fails takes nothing
     input().consume(content.size());
-    digest();
     return true;
   }
 

@@ -165,7 +165,9 @@ class Transcoder {
   Outcome look_up(std::string_view& bytes, std::string& text) {
     if (letters_.empty()) {
       Iconv decode("UTF-8", name());
-      for (unsigned byte = 0; byte < 256; ++byte) letters_.push_back(decode_byte(decode, byte));
+      std::vector<std::string> letters;
+      for (unsigned byte = 0; byte < 256; ++byte) letters.push_back(decode_byte(decode, byte));
+      letters_ = std::move(letters);  // all of them or none
     }
     for (; !bytes.empty(); bytes.remove_prefix(1)) {
       const std::string& letter = letters_[static_cast<unsigned char>(bytes.front())];

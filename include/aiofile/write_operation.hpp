@@ -83,8 +83,7 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
   /// Only the file's first bytes have a byte-order mark before them.
   bool at_start() const noexcept {
     if (!state().mode.appending) return start_ == 0;
-    struct ::stat status;
-    return caio::system_calls.fstat(descriptor.fileno(), &status) == 0 && status.st_size == 0;
+    return engine().size_at_once(descriptor) == 0;
   }
 
   std::uint64_t transferred() const noexcept override { return moved; }

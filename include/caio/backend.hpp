@@ -1,6 +1,7 @@
 #pragma once
 // The one seam: what a backend must do, and no more. Users and tests write their own.
 
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -9,16 +10,15 @@
 #include <string>
 
 #include <caio/config.hpp>
+#include <caio/execute.hpp>
 #include <caio/implementation.hpp>
 #include <caio/request.hpp>
 
 namespace caio::inline CAIO_ABI {
 
-class Engine;
-
 using TimePoint = std::chrono::steady_clock::time_point;
 
-/// What a context and its backend exchange: requests to start, and those that have ended.
+/// What a backend is given: requests to start, and where to hand back those that have ended.
 class Batch {
  public:
   /// Whether there is a request to take and room for it.
@@ -49,14 +49,11 @@ class Batch {
   /// Whether this call has handed something back, so that it must not sleep.
   [[nodiscard]] bool has_news() const noexcept { return !completed_.empty() || !refused_.empty(); }
 
- private:
-  friend class Engine;
-
-  void give_back(Request& request, RequestList& list) noexcept {
-    request.unlink();
-    list.push_back(request);
-    --held_count_;
-  }
+ protected:
+  Batch() = default;
+  ~Batch() = default;
+  Batch(const Batch&) = delete;
+  Batch& operator=(const Batch&) = delete;
 
   RequestList queued_;
   RequestList held_;
@@ -65,6 +62,35 @@ class Batch {
   std::size_t room_ = 0;
   std::size_t held_count_ = 0;
   std::uint64_t taken_ = 0;
+
+ private:
+  void give_back(Request& request, RequestList& list) noexcept {
+    request.unlink();
+    list.push_back(request);
+    --held_count_;
+  }
+};
+
+/// The other side of a Batch: of who drives a backend, a context or a backend around another one.
+class DrivenBatch final : public Batch {
+ public:
+  DrivenBatch() = default;
+
+  /// What the backend has not taken yet, oldest first; push here.
+  [[nodiscard]] RequestList& queued() noexcept { return queued_; }
+  /// What the backend has.
+  [[nodiscard]] RequestList& held() noexcept { return held_; }
+  [[nodiscard]] std::size_t held_count() const noexcept { return held_count_; }
+  /// What the backend has handed back; pop it here.
+  [[nodiscard]] RequestList& completed() noexcept { return completed_; }
+  [[nodiscard]] RequestList& refused() noexcept { return refused_; }
+
+  /// Before drive(): how many requests it may take. Afterwards taken() says how many it took.
+  void allow(std::size_t room) noexcept {
+    room_ = room;
+    taken_ = 0;
+  }
+  [[nodiscard]] std::uint64_t taken() const noexcept { return taken_; }
 };
 
 /// How long a backend may sleep.
@@ -95,6 +121,19 @@ class Backend {
 
   /// Asks for an early end of a request that it holds; the request still comes back through drive(), cancelled or not.
   virtual void cancel(Request& request) = 0;
+
+  /// Carries out a request (write, close or size) at once, outside of drive(), and fills in `result`: for destructors,
+  /// which cannot wait. On the thread that calls, whichever that is.
+  virtual void at_once(Request& request) noexcept {
+    if (request.descriptor.is_foreign()) {
+      request.result = -EOPNOTSUPP;
+    } else {
+      execute(request);
+    }
+  }
+
+  /// Whether the context may do without it what needs no waiting: page-cache hits, small buffered writes, sizes.
+  [[nodiscard]] virtual bool may_be_bypassed() const noexcept { return true; }
 
   /// Readable when drive() has something to hand back; -1 when nothing is ever left in flight. Asked for only where
   /// drive() does not do the sleeping: under a foreign loop, or beside other contexts.

@@ -83,7 +83,7 @@ class Context {
   }
   /// std::system_error when that one is unavailable.
   explicit Context(Implementation implementation, ContextOptions options = {})
-      : Context(detail::make_named(implementation, detail::checked(options)), options) {}
+      : Context(make_backend(implementation, options), options) {}
   /// A backend of the user's own.
   explicit Context(std::unique_ptr<Backend> backend, ContextOptions options = {}) {
     start(std::move(backend), detail::checked(options));
@@ -91,8 +91,11 @@ class Context {
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
   ~Context() {
-    engine_->end();
-    Loop::leave(*engine_);
+    {
+      const Loop::Ending ending(*engine_);
+      engine_->end();
+    }
+    Loop::prune();
     engine_->handle = nullptr;
   }
 
@@ -145,6 +148,7 @@ class Context {
 
   /// Starts a task in its turn; the context owns it. A failure goes to `on_error`, or to std::terminate.
   void spawn(Task<> task, std::function<void(std::exception_ptr)> on_error = {}) {
+    Loop::adopt(*engine_);
     detail::Spawned::start(*engine_, std::move(task), std::move(on_error));
   }
 

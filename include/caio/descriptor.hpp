@@ -53,6 +53,7 @@ class Descriptor {
 
   [[nodiscard]] int fileno() const noexcept { return fd_; }
   [[nodiscard]] Kind kind() const noexcept { return kind_; }
+  [[nodiscard]] bool is_foreign() const noexcept { return kind_ == Kind::foreign; }
   [[nodiscard]] bool is_directory() const noexcept { return has(directory); }
   [[nodiscard]] bool is_fifo() const noexcept { return has(fifo); }
   [[nodiscard]] bool direct() const noexcept { return has(o_direct); }

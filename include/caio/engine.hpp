@@ -47,7 +47,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   [[nodiscard]] bool inherited() const noexcept { return generation_ != detail::process_generation(); }
 
   /// Carries a job to the context's thread. False: the context has ended; the job was not taken.
-  bool post(Job& job) noexcept { return mailbox_.push(job); }
+  bool post(Job& job) noexcept { return !inherited() && mailbox_.push(job); }
 
   // ---- requests --------------------------------------------------------------------------------------------------
 
@@ -76,8 +76,22 @@ class Engine : public std::enable_shared_from_this<Engine> {
     ready_.push_back(job);
     kick();
   }
+  /// Carries out a request that nobody holds at once, for who cannot wait: destructors. From any thread.
+  void at_once(Request& request) noexcept {
+    if (!request.descriptor.is_foreign() || !inherited()) return backend_->at_once(request);
+    request.result = -EOWNERDEAD;
+  }
+  void close_at_once(const Descriptor& descriptor) noexcept { at_once(Opcode::close, descriptor); }
+  /// Whether a plain system call can stand in for the backend.
+  [[nodiscard]] bool bypasses() const noexcept { return bypasses_; }
+  /// The length in bytes, or a negative errno.
+  [[nodiscard]] std::int64_t size_at_once(const Descriptor& descriptor) noexcept {
+    return at_once(Opcode::size, descriptor);
+  }
   /// The inbox may hold a job that points into memory that is about to go.
-  void empty_inbox() noexcept { receive(mailbox_.take()); }
+  void empty_inbox() noexcept {
+    if (!inherited()) receive(mailbox_.take());  // the eventfd is the parent's, too
+  }
 
   // ---- driving, by Loop ------------------------------------------------------------------------------------------
 
@@ -105,12 +119,14 @@ class Engine : public std::enable_shared_from_this<Engine> {
   }
   /// Tells a foreign loop that there is something to do, unless we are inside poll() and will tell at its end.
   void kick() noexcept {
-    if (!driving_ && watched()) mailbox_.kick();
+    if (!driving_ && watched() && !inherited()) mailbox_.kick();
   }
 
+  /// The context's thread ends: operations do not outlive the thread that gave them to the kernel. Resumes nobody.
+  void settle_down() noexcept;
   /// Ends everything: nothing new is accepted, who waits is resumed with ECANCELED, and every buffer is waited for.
   void end() noexcept;
-  [[nodiscard]] bool ended() const noexcept { return ended_; }
+  [[nodiscard]] bool ended() const noexcept { return ended_.load(std::memory_order_relaxed); }
 
   [[nodiscard]] Backend& backend() const noexcept { return *backend_; }
   [[nodiscard]] const ContextOptions& options() const noexcept { return options_; }
@@ -126,6 +142,13 @@ class Engine : public std::enable_shared_from_this<Engine> {
   friend class Loop;
   using Stage = Request::Stage;
 
+  std::int64_t at_once(Opcode opcode, const Descriptor& descriptor) noexcept {
+    Request request;
+    request.opcode = opcode;
+    request.descriptor = descriptor;
+    at_once(request);
+    return request.result;
+  }
   bool watched() const noexcept;
   void receive(Job* jobs) noexcept;
   void expire_timers() noexcept;
@@ -145,14 +168,19 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void watch(int fd) noexcept;
   void announce(int fd) noexcept;
   void cancel_all() noexcept;
+  void take_over() noexcept;
   template <class Condition>
   void wait_until(Condition condition) noexcept;
   void sleep(std::optional<TimePoint> deadline, bool for_streams) noexcept;
   std::size_t room() const noexcept {
-    const std::size_t flying = batch_.held_count_ + pooled_count_;
+    const std::size_t flying = batch_.held_count() + pooled_count_;
     return flying < options_.max_requests ? options_.max_requests - flying : 0;
   }
-  std::size_t in_flight() const noexcept { return batch_.held_count_ + pooled_count_; }
+  std::size_t in_flight() const noexcept { return batch_.held_count() + pooled_count_; }
+
+  static constexpr detail::ThreadId settling =
+      ~detail::ThreadId{0};                               // in place of an owner: its thread is about to end
+  static constexpr detail::ThreadId gone = settling - 1;  // it has ended
 
   static constexpr std::size_t most_resumptions = 128;  // between two exchanges with the backend
   static constexpr std::size_t full_batch = 64;
@@ -162,10 +190,11 @@ class Engine : public std::enable_shared_from_this<Engine> {
   const unsigned generation_ = detail::process_generation();
   const detail::ThreadId maker_ = detail::this_thread();
   std::atomic<detail::ThreadId> owner_{0};
-  Engine* sibling_ = nullptr;  // the next context of this thread
+  Engine* sibling_ = nullptr;       // the next context of this thread
+  std::shared_ptr<Engine> linked_;  // itself, as long as it is in its thread's list
 
   std::unique_ptr<Backend> backend_;
-  Batch batch_;
+  DrivenBatch batch_;
   RequestList pool_queue_;
   std::size_t pooled_count_ = 0;
   std::size_t queued_direct_ = 0;
@@ -174,13 +203,14 @@ class Engine : public std::enable_shared_from_this<Engine> {
   detail::List<Job> running_;
   detail::Timers timers_;
   detail::Readiness readiness_;
-  detail::Speculation speculation_{options_.speculate};
+  const bool bypasses_ = backend_->may_be_bypassed();
+  detail::Speculation speculation_{options_.speculate && bypasses_};
   detail::Mailbox mailbox_;
   bool driving_ = false;
   bool exchanging_ = false;
   bool unsent_ = false;
   bool announces_ = false;  // the backend's descriptor is watched: only drive() silences it
-  bool ended_ = false;
+  std::atomic<bool> ended_ = false;
   std::unique_ptr<detail::PollSet> poll_set_;
   ContextStats stats_;
   detail::ThreadPool pool_;  // last: its threads use what stands above
@@ -204,18 +234,18 @@ inline bool Engine::start(Request& request) noexcept {
   request.moved = 0;
   request.attempts = 0;
   ++stats_.submitted;
-  bool at_once = true;
-  if (ended_ || inherited() || request.cancel_requested) {
+  bool over = true;
+  if (ended() || inherited() || request.cancel_requested) {
     request.result = inherited() ? -EOWNERDEAD : -ECANCELED;
   } else if (request.descriptor.kind() == Descriptor::Kind::stream && (request.is_read() || request.is_write())) {
     if (request.descriptor.is_fifo()) request.offset = -1;
-    at_once = start_stream(request, false);
-    if (at_once && speculation_.exhausted()) {  // its turn is over, like after any work done in place
+    over = start_stream(request, false);
+    if (over && speculation_.exhausted()) {  // its turn is over, like after any work done in place
       finish(request);
       return false;
     }
-  } else if (request.opcode == Opcode::size && request.descriptor.kind() != Descriptor::Kind::foreign) {
-    execute(request);  // fstat does not block
+  } else if (request.opcode == Opcode::size && bypasses_ && !request.descriptor.is_foreign()) {
+    at_once(request);  // fstat does not block
   } else if (speculation_.attempt(request)) {
     ++stats_.speculated;
     if (speculation_.exhausted()) {
@@ -228,8 +258,8 @@ inline bool Engine::start(Request& request) noexcept {
     queue(request);
     return false;
   }
-  if (at_once) ++stats_.completed;
-  return at_once;
+  if (over) ++stats_.completed;
+  return over;
 }
 
 inline void Engine::queue(Request& request) noexcept {
@@ -238,7 +268,7 @@ inline void Engine::queue(Request& request) noexcept {
   if (request.to_pool || request.opcode == Opcode::call) {
     pool_queue_.push_back(request);
   } else {
-    batch_.queued_.push_back(request);
+    batch_.queued().push_back(request);
     if (request.descriptor.direct()) ++queued_direct_;
   }
   if (exchanging_) {
@@ -253,7 +283,7 @@ inline void Engine::queue(Request& request) noexcept {
 
 inline bool Engine::start_timer(Request& request) noexcept {
   ++stats_.submitted;
-  request.result = inherited() ? -EOWNERDEAD : ended_ || request.cancel_requested ? -ECANCELED : 0;
+  request.result = inherited() ? -EOWNERDEAD : ended() || request.cancel_requested ? -ECANCELED : 0;
   try {
     if (request.result == 0) timers_.add(request);
   } catch (const std::bad_alloc&) {
@@ -295,6 +325,12 @@ inline bool Engine::start_stream(Request& request, bool ready) noexcept {
       return request.stage == Stage::idle;
     }
   }
+  try {
+    readiness_.occupy(request);
+  } catch (const std::bad_alloc&) {
+    request.result = -ENOMEM;
+    return true;
+  }
   request.to_pool = true;
   queue(request);
   return false;
@@ -322,7 +358,7 @@ inline void Engine::wait_for_readiness(Request& request) noexcept {
 // ---- cancelling --------------------------------------------------------------------------------------------------
 
 inline void Engine::cancel(Request& request) noexcept {
-  if (request.uncancellable && !ended_) return;
+  if (inherited() || (request.uncancellable && !ended())) return;
   switch (request.stage) {
     case Stage::queued:
       request.unlink();
@@ -349,12 +385,19 @@ inline void Engine::cancel(Request& request) noexcept {
 }
 
 inline void Engine::discard(Request& request) noexcept {
-  if (inherited()) return;  // the parent has the original; the copy's memory is nobody's
-  assert((on_own_thread() || !attached()) && "a frame in flight is destroyed on its context's thread only");
+  if (inherited()) {  // the parent has the original: only the lists of what goes on living here must not point to it
+    const bool torn = request.stage == Stage::pool;  // a thread of the pool may have been at work on that list
+    if (request.linked() && !torn) request.unlink();
+    request.stage = Stage::idle;
+    return;
+  }
+  assert((on_own_thread() || !attached() || owner_ == gone) &&
+         "a frame in flight is destroyed on its context's thread only");
   if (request.stage == Stage::travelling) empty_inbox();
   cancel(request);
   wait_until([&] { return request.stage != Stage::backend && request.stage != Stage::pool; });
   if (request.stage == Stage::queued) {
+    readiness_.vacate(request);
     --queued_count_;
     ++stats_.completed;
   }
@@ -363,17 +406,17 @@ inline void Engine::discard(Request& request) noexcept {
 }
 
 inline void Engine::cancel_all() noexcept {
-  while (!batch_.queued_.empty()) cancel(batch_.queued_.front());
+  while (!batch_.queued().empty()) cancel(batch_.queued().front());
   while (!pool_queue_.empty()) cancel(pool_queue_.front());
   while (Request* const request = timers_.take()) end_now(*request, -ECANCELED);
   while (Request* const request = readiness_.take()) end_now(*request, -ECANCELED);
   RequestList held;
-  while (!batch_.held_.empty()) {
-    Request& request = batch_.held_.pop_front();
+  while (!batch_.held().empty()) {
+    Request& request = batch_.held().pop_front();
     held.push_back(request);
     cancel(request);
   }
-  batch_.held_.append(held);
+  batch_.held().append(held);
 }
 
 // ---- completing --------------------------------------------------------------------------------------------------
@@ -397,7 +440,9 @@ inline bool Engine::try_again(Request& request) noexcept {
   } else if (result == -EAGAIN && stream && (request.is_read() || request.is_write())) {
     wait_for_readiness(request);
     return request.stage != Stage::idle;
-  } else if ((result == -EAGAIN || result == -ECANCELED || interrupted) && !request.to_pool) {
+  } else if (!bypasses_ && (result == -EAGAIN || result == -ECANCELED) && request.attempts < 100) {
+    ++request.attempts;
+  } else if (bypasses_ && (result == -EAGAIN || result == -ECANCELED || interrupted) && !request.to_pool) {
     request.to_pool = true;  // once, by a plain system call: that answer counts
   } else {
     return false;
@@ -409,11 +454,13 @@ inline bool Engine::try_again(Request& request) noexcept {
 
 inline void Engine::settle(Request& request) noexcept {
   detail::taken_back(&request);
+  readiness_.vacate(request);
   if (request.result < 0 && try_again(request)) return;
   if (request.is_scalar_transfer()) {
     if (request.result > 0) {
       if (request.is_read()) detail::filled(request.buffer, static_cast<std::size_t>(request.result));
       request.consume(std::min(static_cast<std::size_t>(request.result), request.length));
+      request.attempts = 0;
       if (request.whole && request.length > 0) {
         if (request.cancel_requested) return end_now(request, -ECANCELED);
         ++stats_.short_counts;
@@ -429,6 +476,7 @@ inline void Engine::settle(Request& request) noexcept {
 }
 
 inline void Engine::finish(Request& request) noexcept {
+  readiness_.vacate(request);
   ++stats_.completed;
   if (request.result == -ECANCELED) ++stats_.cancelled;
   request.stage = Stage::ended;
@@ -436,12 +484,12 @@ inline void Engine::finish(Request& request) noexcept {
 }
 
 inline void Engine::settle_all() noexcept {
-  while (!batch_.completed_.empty()) settle(batch_.completed_.pop_front());
-  while (!batch_.refused_.empty()) {
-    Request& request = batch_.refused_.pop_front();
+  while (!batch_.completed().empty()) settle(batch_.completed().pop_front());
+  while (!batch_.refused().empty()) {
+    Request& request = batch_.refused().pop_front();
     request.to_pool = true;
-    if (request.cancel_requested) {
-      end_now(request, -ECANCELED);
+    if (request.cancel_requested || request.descriptor.is_foreign()) {
+      end_now(request, request.cancel_requested ? -ECANCELED : -EOPNOTSUPP);
     } else {
       queue(request);
     }
@@ -502,20 +550,19 @@ inline void Engine::drive(const Wait* wait) noexcept {
   exchanging_ = true;
   unsent_ = false;
   feed_pool();
-  if (wait != nullptr || announces_ || batch_.held_count_ > 0 || !batch_.queued_.empty()) {
-    batch_.room_ = room();
-    batch_.taken_ = 0;
+  if (wait != nullptr || announces_ || batch_.held_count() > 0 || !batch_.queued().empty()) {
+    batch_.allow(room());
     queued_direct_ = 0;
     const std::uint64_t before = in_flight();
     backend_->drive(batch_, wait);
-    stats_.max_in_flight = std::max(stats_.max_in_flight, before + batch_.taken_);
-    queued_count_ -= batch_.taken_;
-    stats_.handed_over += batch_.taken_;
+    stats_.max_in_flight = std::max(stats_.max_in_flight, before + batch_.taken());
+    queued_count_ -= batch_.taken();
+    stats_.handed_over += batch_.taken();
   }
   settle_all();
   feed_pool();
   exchanging_ = false;
-  if (batch_.queued_.empty() && pool_queue_.empty()) unsent_ = false;
+  if (batch_.queued().empty() && pool_queue_.empty()) unsent_ = false;
 }
 
 inline void Engine::exchange(bool may_sleep) noexcept {
@@ -569,7 +616,7 @@ inline std::size_t Engine::run_ready() noexcept {
   std::size_t count = 0;
   const bool outer = std::exchange(driving_, true);
   running_.append(ready_);
-  while (!running_.empty() && count < most_resumptions && !speculation_.exhausted()) {
+  while (!running_.empty() && count < most_resumptions && !speculation_.exhausted() && !inherited()) {
     Job& job = running_.pop_front();
     ++count;
     job.run(job);
@@ -581,10 +628,27 @@ inline std::size_t Engine::run_ready() noexcept {
 
 // ---- the end -----------------------------------------------------------------------------------------------------
 
+inline void Engine::settle_down() noexcept {
+  detail::ThreadId owner = detail::this_thread();
+  if (inherited() || !owner_.compare_exchange_strong(owner, settling, std::memory_order_acquire)) return;
+  cancel_all();
+  wait_until([this] { return in_flight() == 0; });
+  owner_.store(gone, std::memory_order_release);
+  owner_.notify_all();
+}
+
+/// The context may end on another thread, when its own is gone, or just going.
+inline void Engine::take_over() noexcept {
+  detail::ThreadId owner = owner_.load(std::memory_order_acquire);
+  do {
+    for (; owner == settling; owner = owner_.load(std::memory_order_acquire)) owner_.wait(settling);
+  } while (!owner_.compare_exchange_weak(owner, detail::this_thread(), std::memory_order_acq_rel));
+}
+
 inline void Engine::end() noexcept {
-  ended_ = true;
+  ended_.store(true, std::memory_order_relaxed);
   if (inherited()) return;
-  owner_.store(detail::this_thread(), std::memory_order_relaxed);
+  take_over();
   ready_.prepend(running_);
   do {
     empty_inbox();
@@ -592,7 +656,7 @@ inline void Engine::end() noexcept {
     wait_until([this] { return in_flight() == 0; });
     speculation_.refill();
     run_ready();
-  } while (has_ready() || in_flight() > 0 || !mailbox_.empty());
+  } while (has_ready() || in_flight() > 0 || queued_count_ > 0 || !mailbox_.empty());
   while (!spawned.empty()) {
     Job& frame = spawned.pop_front();
     frame.run(frame);
@@ -604,6 +668,7 @@ inline void Engine::end() noexcept {
     Job& frame = spawned.pop_front();
     frame.run(frame);
   }
+  poll_set_.reset();  // a file may keep the engine for long: whoever watched it is not to be woken any more
 }
 
 inline ContextStats Engine::stats() const noexcept {

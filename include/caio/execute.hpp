@@ -66,6 +66,10 @@ inline std::int64_t attempt(Request& request) noexcept {
 inline void execute(Request& request) noexcept {
   do {
     request.result = detail::attempt(request);
+    if (request.result == -ESPIPE && request.offset >= 0 && (request.is_read() || request.is_write())) {
+      request.offset = -1;  // an offset means nothing to a socket
+      request.result = detail::attempt(request);
+    }
   } while (request.result == -EINTR && request.descriptor.kind() != Descriptor::Kind::stream);
 }
 

@@ -29,6 +29,7 @@ class Loop {
     explicit Driving(Engine& engine, const char* what) {
       if (engine.inherited()) throw std::logic_error(message(what, "the context was inherited through fork()"));
       if (running() != nullptr) throw std::logic_error(message(what, "nested: this thread is inside run() or poll()"));
+      prune();
       if (!join(engine)) throw std::logic_error(message(what, "the context belongs to another thread"));
       running_ = &engine;
     }
@@ -42,13 +43,28 @@ class Loop {
     }
   };
 
+  /// While it lives, `engine` ends, and is the running one: who asks for the current context in vain gets an answer.
+  class Ending {
+   public:
+    explicit Ending(Engine& engine) noexcept : outer_(running()) { running_ = &engine; }
+    Ending(const Ending&) = delete;
+    Ending& operator=(const Ending&) = delete;
+    ~Ending() { running_ = outer_; }
+
+   private:
+    Engine* outer_;
+  };
+
   /// Makes an engine one of this thread's. False: it belongs to another thread.
   static bool join(Engine& engine) noexcept {
     forget_parents();
     const bool fresh = !engine.attached();
     if (!engine.attach()) return false;
     if (!fresh) return true;
+    static thread_local const ThreadEnd end_of_thread;
+    static_cast<void>(end_of_thread);
     engine.sibling_ = std::exchange(first_, &engine);
+    engine.linked_ = engine.shared_from_this();
     for (Engine* watcher = first_; watcher != nullptr; watcher = watcher->sibling_) {
       if (!watcher->poll_set_) continue;
       for (const int fd : engine.sources()) watcher->watch(fd);
@@ -60,20 +76,23 @@ class Loop {
     return true;
   }
 
-  /// The engine ends; it may have belonged to a thread that is gone.
-  static void leave(Engine& engine) noexcept {
-    for (Engine** place = &first_; *place != nullptr; place = &(*place)->sibling_) {
-      if (*place != &engine) continue;
-      *place = engine.sibling_;
-      break;
+  /// Forgets the contexts of this thread that have ended, here or, when they were driven no more, on another one.
+  static void prune() noexcept {
+    for (Engine** place = &first_; *place != nullptr;) {
+      Engine& engine = **place;
+      if (!engine.ended()) {
+        place = &engine.sibling_;
+        continue;
+      }
+      *place = std::exchange(engine.sibling_, nullptr);
+      const std::shared_ptr<Engine> last = std::move(engine.linked_);
     }
-    engine.sibling_ = nullptr;
   }
 
-  /// An operation of `engine` is started here. A context that was made on this thread and has not been driven yet
-  /// becomes this thread's when another of its contexts is being driven: else nobody would drive it.
+  /// An operation or a task of `engine` is started here. A context that was made on this thread and has not been driven
+  /// yet becomes this thread's when another of its contexts is being driven: else nobody would drive it.
   static void adopt(Engine& engine) noexcept {
-    if (running() != nullptr && !engine.attached() && engine.made_here()) join(engine);
+    if (running() != nullptr && !engine.attached() && engine.made_here() && !engine.inherited()) join(engine);
   }
 
   /// One turn of all: exchange with the backends, sleeping if nothing is ready, then run what is ready.
@@ -128,6 +147,25 @@ class Loop {
  private:
   friend class Engine;
 
+  /// Its destructor runs when the thread ends, with contexts that live on elsewhere.
+  struct ThreadEnd {
+    ThreadEnd() = default;
+    ThreadEnd(const ThreadEnd&) = delete;
+    ThreadEnd& operator=(const ThreadEnd&) = delete;
+    ~ThreadEnd() {
+      forget_parents();
+      for (Engine* engine = first_; engine != nullptr; engine = engine->sibling_) engine->settle_down();
+      let_go();
+    }
+  };
+
+  static void let_go() noexcept {
+    while (first_ != nullptr) {
+      const std::shared_ptr<Engine> last = std::move(first_->linked_);
+      first_ = std::exchange(last->sibling_, nullptr);
+    }
+  }
+
   template <class Function>
   static void for_each(Function function) noexcept {
     for (Engine* engine = first_; engine != nullptr;) {
@@ -157,6 +195,7 @@ class Loop {
     std::array<::pollfd, 48> few;
     std::vector<::pollfd> many;
     std::size_t count = 0;
+    std::optional<TimePoint> deadline = earliest_deadline();
     for (Engine* engine = first_; engine != nullptr; engine = engine->sibling_) {
       if (!engine->prepare_sleep()) return;
       for (const int fd : engine->sources()) {
@@ -164,13 +203,17 @@ class Loop {
         const ::pollfd polled{.fd = fd, .events = POLLIN, .revents = 0};
         if (many.empty() && count < few.size()) {
           few[count++] = polled;
-        } else {
-          if (many.empty()) many.assign(few.begin(), few.end());
-          many.push_back(polled);
+        } else if (deadline != TimePoint::min()) {
+          try {
+            if (many.empty()) many.assign(few.begin(), few.end());
+            many.push_back(polled);
+          } catch (const std::bad_alloc&) {
+            deadline = TimePoint::min();  // without memory to sleep on all of them, nobody sleeps
+          }
         }
       }
     }
-    detail::sleep_on(many.empty() ? std::span(few).first(count) : std::span(many), earliest_deadline());
+    detail::sleep_on(many.empty() ? std::span(few).first(count) : std::span(many), deadline);
     for_each([](Engine& engine) { engine.exchange(false); });
   }
 
@@ -178,7 +221,8 @@ class Loop {
   static void forget_parents() noexcept {
     const unsigned generation = detail::process_generation();
     if (std::exchange(generation_, generation) == generation) return;
-    first_ = running_ = nullptr;
+    running_ = nullptr;
+    let_go();
   }
 
   static inline thread_local constinit Engine* first_ = nullptr;

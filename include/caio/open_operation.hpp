@@ -27,11 +27,10 @@ class Opening {
   }
 
   /// Closes a descriptor that came too late for anybody to take it.
-  void drop(const Request& request) const noexcept {
-    const bool opened = begun_ && !paused_ && request.result >= 0;
-    if (opened && request.descriptor.kind() != Descriptor::Kind::foreign) {
-      system_calls.close(static_cast<int>(request.result));
-    }
+  void drop(Engine& engine, const Request& request) const noexcept {
+    if (!begun_ || paused_ || request.result < 0) return;
+    engine.close_at_once(request.descriptor.is_foreign() ? request.descriptor
+                                                         : Descriptor(static_cast<int>(request.result)));
   }
 
   /// One step: the first, or after `request` has ended. True: finished; `request.result` and `request.descriptor` tell.
@@ -57,11 +56,12 @@ class Opening {
 
   bool judge(Engine& engine, Request& request) noexcept {
     if (request.result >= 0) {
-      if (request.descriptor.kind() != Descriptor::Kind::foreign) classify(request);
+      if (!request.descriptor.is_foreign()) classify(request);
       return true;
     }
     if (!try_nonblock_) return true;
-    if (request.result == -EAGAIN) {  // a lease is being broken (fcntl(2), F_SETLEASE): open(2) waits for that
+    if (request.result == -EAGAIN &&
+        engine.bypasses()) {  // a lease is being broken (fcntl(2), F_SETLEASE): open(2) waits for that
       try_nonblock_ = false;
       request.to_pool = true;
       return attempt(engine, request);
@@ -108,7 +108,7 @@ class [[nodiscard]] OpenOperation final : public OperationBase {
   OpenOperation(OpenOperation&&) = default;
   ~OpenOperation() {
     abandon();
-    if (opening_) opening_->drop(*this);
+    if (opening_) opening_->drop(engine(), *this);
   }
 
   Descriptor await_resume() {
@@ -155,9 +155,7 @@ class [[nodiscard]] CloseOperation final : public OperationBase {
   }
   void refused() noexcept override { close_here(); }
 
-  void close_here() noexcept {
-    if (descriptor.kind() != Descriptor::Kind::foreign) execute(*this);
-  }
+  void close_here() noexcept { engine().at_once(*this); }
 
   bool started_ = false;
 };

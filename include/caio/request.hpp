@@ -49,6 +49,7 @@ struct Request : Job {
   bool to_pool = false;         ///< never for the backend
   bool append = false;          ///< write: at the end of the file, as O_APPEND does (RWF_APPEND)
   bool nowait_refused = false;  ///< a stream that RWF_NOWAIT does not work on: by the pool, in small pieces
+  bool occupies = false;        ///< with the pool, while others wait for the same stream and direction
   bool cancel_requested = false;
   bool uncancellable = false;
   std::uint8_t attempts = 0;  ///< how often the ring's plumbing was in the way

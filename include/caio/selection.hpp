@@ -34,8 +34,8 @@ namespace caio::inline CAIO_ABI {
 
 namespace detail {
 
-inline std::unique_ptr<Backend> make_backend(Implementation implementation,
-                                             [[maybe_unused]] const ContextOptions& options) {
+inline std::unique_ptr<Backend> construct_backend(Implementation implementation,
+                                                  [[maybe_unused]] const ContextOptions& options) {
   switch (implementation) {
 #if CAIO_WITH_LIBURING
     case Implementation::uring: return std::make_unique<UringBackend>(options);
@@ -201,18 +201,19 @@ inline void complain_once(const std::string& text) {
   return available().front();  // blocking is always there
 }
 
-namespace detail {
-
-/// The named backend, or std::system_error with the reason.
-inline std::unique_ptr<Backend> make_named(Implementation implementation, const ContextOptions& options) {
-  const Obstacle found = obstacle(implementation);
+/// A backend for a Context, or to wrap into another one. std::system_error with the reason when it is not available.
+[[nodiscard]] inline std::unique_ptr<Backend> make_backend(Implementation implementation,
+                                                           const ContextOptions& options = {}) {
+  const detail::Obstacle found = detail::obstacle(implementation);
   if (found.code != 0) {
     throw std::system_error(
         found.code, std::system_category(),
         "caio: the backend " + std::string(name(implementation)) + " is not available: " + found.reason);
   }
-  return make_backend(implementation, options);
+  return detail::construct_backend(implementation, detail::checked(options));
 }
+
+namespace detail {
 
 /// The preferred backend, or the next best one where that fails after all (memory or descriptors may have run out since
 /// it was probed); `note` says why.
@@ -221,7 +222,7 @@ inline std::unique_ptr<Backend> make_preferred(const ContextOptions& options, st
   for (const Implementation implementation : implementations) {
     if (implementation < first || obstacle(implementation).code != 0) continue;
     try {
-      return make_backend(implementation, options);
+      return construct_backend(implementation, options);
     } catch (const std::system_error& error) {
       note += std::string(name(implementation)) + ": " + error.what() + "\n";
     }

@@ -2,6 +2,7 @@
 // with_stop and with_timeout: awaitables that end early.
 
 #include <chrono>
+#include <exception>
 #include <functional>
 #include <optional>
 #include <stop_token>
@@ -67,12 +68,17 @@ requires detail::Awaitable<A> Task<detail::AwaitResult<A>> with_timeout(std::chr
                                                                         A awaitable) {
   const std::stop_token& outer = co_await detail::CurrentStopToken{};
   bool timed_out = false;
+  std::exception_ptr no_timer;
   detail::Stoppable<A> stoppable;
   {
     auto wake = [&]() -> Task<> {
-      co_await Context::current().sleep_for(duration);
-      timed_out = true;
-      stoppable.stop();
+      try {
+        co_await Context::current().sleep_for(duration);
+        timed_out = true;
+      } catch (...) {
+        no_timer = std::current_exception();
+      }
+      stoppable.stop();  // without a timer, too: the operation might never end
     };
     const std::stop_callback from_outside(outer, [&] { stoppable.stop(); });
     detail::Stoppable<Task<>> timer;  // destroyed before it has ended: its wait is cancelled
@@ -83,6 +89,7 @@ requires detail::Awaitable<A> Task<detail::AwaitResult<A>> with_timeout(std::chr
   try {
     co_return stoppable.result();
   } catch (const std::system_error& error) {
+    if (no_timer && error.code() == std::errc::operation_canceled) std::rethrow_exception(no_timer);
     if (timed_out && error.code() == std::errc::operation_canceled) {
       throw std::system_error(std::make_error_code(std::errc::timed_out), "caio::with_timeout");
     }

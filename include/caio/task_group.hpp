@@ -13,7 +13,7 @@
 namespace caio::inline CAIO_ABI {
 
 /// Runs tasks at the same time and joins them. Use it on one thread.
-class TaskGroup : private detail::Children {
+class TaskGroup final : private detail::Children {
  public:
   TaskGroup() = default;
 

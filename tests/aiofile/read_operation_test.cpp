@@ -16,8 +16,8 @@
 #include "held_backend.hpp"
 #include "outcome.hpp"
 #include "support/catch.hpp"
-#include "support/fake_backend.hpp"
 #include "support/setups.hpp"
+#include "support/simulated.hpp"
 #include "support/temporary.hpp"
 #include "system_calls.hpp"
 
@@ -33,7 +33,6 @@ using outcome::error_of;
 using outcome::failure_of;
 using outcome::pattern;
 using outcome::ReplacedCalls;
-using support::FakeBackend;
 using support::TemporaryDirectory;
 
 namespace {
@@ -119,12 +118,9 @@ TEST_CASE("Read: goes on after short counts, where they ended") {
 
 TEST_CASE("Read: is whole on a backend that stops short and is interrupted all the time") {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
-    support::Faults faults;
-    faults.short_counts = 70;
-    faults.plumbing = 20;
-    auto made = std::make_unique<FakeBackend>(seed, faults);
-    made->files["file"] = pattern(100'000);
-    Context context(std::move(made));
+    caio::testing::MemoryFiles files;
+    files.write("file", pattern(100'000));
+    Context context(support::simulated(files, seed, {.short_counts = 70, .interruptions = 20, .delays = 50}));
     auto work = []() -> Task<> {
       AIOFile file = co_await AIOFile("file");
       const std::string content = pattern(100'000);

@@ -18,8 +18,8 @@
 #include "outcome.hpp"
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
-#include "support/fake_backend.hpp"
 #include "support/setups.hpp"
+#include "support/simulated.hpp"
 #include "support/temporary.hpp"
 
 using aiofile::async_open;
@@ -324,16 +324,17 @@ TEST_CASE("FileStream: short counts, plumbing and errors in any order change not
   std::size_t errors = 0;
   for (std::uint64_t seed = 1; seed <= 300; ++seed) {
     for (const std::size_t buffering : {0U, 16U, 1000U}) {
-      const support::Faults faults{.short_counts = 40, .plumbing = 20, .errors = seed % 3 == 0 ? 5U : 0U};
-      auto made = std::make_unique<support::FakeBackend>(seed, faults);
-      support::FakeBackend& backend = *made;
+      caio::testing::MemoryFiles files;
+      auto made = support::simulated(
+          files, seed, {.short_counts = 40, .interruptions = 20, .errors = seed % 3 == 0 ? 5U : 0U, .delays = 50});
+      const caio::testing::FaultBackend& faults = *made;
       Context context(std::move(made));
       Model model;
       INFO("seed " << seed << ", buffering " << buffering);
       differences = context.run(simulate(seed, model, buffering));
-      errors += backend.errors_given;
+      errors += faults.counts().errors;
       CHECK(differences == 0);
-      CHECK((backend.files["file"] == model.content));
+      CHECK((files.content("file") == model.content));
       if (differences > 0) return;
     }
   }

@@ -13,8 +13,8 @@
 #include "held_backend.hpp"
 #include "outcome.hpp"
 #include "support/catch.hpp"
-#include "support/fake_backend.hpp"
 #include "support/setups.hpp"
+#include "support/simulated.hpp"
 #include "support/temporary.hpp"
 #include "system_calls.hpp"
 
@@ -31,7 +31,6 @@ using outcome::pattern;
 using outcome::ReplacedCalls;
 using outcome::store_error;
 using support::content_of;
-using support::FakeBackend;
 using support::TemporaryDirectory;
 
 namespace {
@@ -176,12 +175,8 @@ TEST_CASE("Write: short counts of the page cache's own write are gone on from, t
 
 TEST_CASE("Write: ends whole on a backend that stops short and is interrupted all the time") {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
-    support::Faults faults;
-    faults.short_counts = 70;
-    faults.plumbing = 20;
-    auto made = std::make_unique<FakeBackend>(seed, faults);
-    FakeBackend& fake = *made;
-    Context context(std::move(made));
+    caio::testing::MemoryFiles files;
+    Context context(support::simulated(files, seed, {.short_counts = 70, .interruptions = 20, .delays = 50}));
     auto work = []() -> Task<> {
       AIOFile file = co_await AIOFile("file", "w");
       const std::string content = pattern(20 * 1000);
@@ -194,21 +189,19 @@ TEST_CASE("Write: ends whole on a backend that stops short and is interrupted al
       co_await file.close();
     };
     context.run(work());
-    CHECK((fake.files.at("file") == pattern(20 * 1000)));
+    CHECK((files.content("file") == pattern(20 * 1000)));
   }
 }
 
 TEST_CASE("Write: each error of a backend reaches its own write, with the bytes that came before") {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
-    support::Faults faults;
-    faults.short_counts = 80;
-    faults.errors = 20;
-    auto made = std::make_unique<FakeBackend>(seed, faults);
-    FakeBackend& fake = *made;
-    fake.files["file"] = "";
+    caio::testing::MemoryFiles files;
+    files.write("file", "");
+    auto made = support::simulated(files, seed, {.short_counts = 80, .errors = 20, .delays = 50});
+    const caio::testing::FaultBackend& faults = *made;
     Context context(std::move(made));
     std::size_t failures = 0;
-    auto work = [](FakeBackend& backend, std::size_t& failed) -> Task<> {
+    auto work = [](const caio::testing::MemoryFiles& disk, std::size_t& failed) -> Task<> {
       AIOFile file("file", "r+");
       for (int error = co_await error_of(file.open()); error != 0; error = co_await error_of(file.open())) ++failed;
       for (std::uint64_t i = 0; i < 20; ++i) {
@@ -217,15 +210,15 @@ TEST_CASE("Write: each error of a backend reaches its own write, with the bytes 
         failed += failure.has_value() ? 1 : 0;
         const std::size_t moved = failure ? failure->transferred() : 100;
         CHECK((failure ? failure->code().value() : EIO) == EIO);
-        std::string there = backend.files.at("file");
+        std::string there = disk.content("file");
         there.resize(std::max<std::size_t>(there.size(), (i + 1) * 100));
         CHECK(there.substr(i * 100, moved) == part.substr(0, moved));
         CHECK(there.substr(i * 100 + moved, 100 - moved) == std::string(100 - moved, '\0'));
       }
       co_await file.close();
     };
-    context.run(work(fake, failures));
-    CHECK(failures == fake.errors_given);
+    context.run(work(files, failures));
+    CHECK(failures == faults.counts().errors);
     CHECK(failures > 0);
   }
 }
@@ -442,7 +435,7 @@ TEST_CASE("Sync: all that take part in a failed one fail, and so does all that f
   CHECK(count(bench.backend.history, Opcode::fsync) == 1);
   bench.backend.holds = [](const caio::Request&) { return false; };
   CHECK(bench.context.run(error_of(bench.file.write("text"))) == 0);
-  CHECK(bench.context.run(error_of(copy.close())) == 0);
+  CHECK(bench.context.run(error_of(copy.close())) == error);
   CHECK(bench.context.run(error_of(bench.file.close())) == error);
   CHECK(bench.file.closed());
   CHECK(count(bench.backend.history, Opcode::close) == 1);
@@ -623,9 +616,8 @@ TEST_CASE("Sync: a failed system call is remembered") {
 
 TEST_CASE("Sync: a hundred at once on a backend of any order cost few calls") {
   for (std::uint64_t seed = 0; seed < 10; ++seed) {
-    auto made = std::make_unique<FakeBackend>(seed);
-    FakeBackend& fake = *made;
-    Context context(std::move(made));
+    caio::testing::MemoryFiles files;
+    Context context(support::simulated(files, seed));
     auto work = []() -> Task<> {
       AIOFile file = co_await AIOFile("file", "w");
       auto write_and_sync = [](AIOFile& used, std::uint64_t index) -> Task<> {
@@ -638,8 +630,8 @@ TEST_CASE("Sync: a hundred at once on a backend of any order cost few calls") {
       co_await file.close();
     };
     context.run(work());
-    CHECK(fake.files.at("file") == std::string(100, 'x'));
-    CHECK(fake.syncs >= 1);
-    CHECK(fake.syncs <= 50);
+    CHECK(files.content("file") == std::string(100, 'x'));
+    CHECK(files.syncs() >= 1);
+    CHECK(files.syncs() <= 50);
   }
 }

@@ -14,7 +14,6 @@
 #include "caio/stranger.hpp"
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
-#include "support/fake_backend.hpp"
 #include "support/setups.hpp"
 #include "support/temporary.hpp"
 
@@ -24,7 +23,6 @@ using caio::Descriptor;
 using caio::gather;
 using caio::Task;
 using support::bytes_of;
-using support::FakeBackend;
 using support::numbers;
 using support::Pipe;
 using support::room_in;
@@ -35,23 +33,11 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// --- a simulation: what files must do, whatever the backend does
-
 struct Attempt {
   int ends = 0;
   std::size_t moved = 0;
   int error = 0;
 };
-
-Stranger<TokenByReference> attempt_write(Context& context, Descriptor file, std::string_view text, std::int64_t offset,
-                                         Attempt& attempt) {
-  try {
-    attempt.moved = co_await context.write(file, bytes_of(text), offset);
-  } catch (const std::system_error& error) {
-    attempt.error = error.code().value();
-  }
-  ++attempt.ends;
-}
 
 Stranger<TokenByReference> attempt_read(Context& context, Descriptor file, std::string& text, std::int64_t offset,
                                         Attempt& attempt) {
@@ -62,125 +48,6 @@ Stranger<TokenByReference> attempt_read(Context& context, Descriptor file, std::
   }
   ++attempt.ends;
 }
-
-Stranger<TokenByReference> attempt_write_all(AIOFile& file, std::string_view text, std::uint64_t offset,
-                                             Attempt& attempt) {
-  try {
-    attempt.moved = co_await file.write(text, offset);
-  } catch (const aiofile::FileError& error) {
-    attempt.error = error.code().value();
-    attempt.moved = error.transferred();
-  }
-  ++attempt.ends;
-}
-
-Stranger<TokenByReference> attempt_read_all(AIOFile& file, std::string& text, std::uint64_t offset, Attempt& attempt) {
-  try {
-    attempt.moved = co_await file.read_into(room_in(text), offset);
-  } catch (const aiofile::FileError& error) {
-    attempt.error = error.code().value();
-    attempt.moved = error.transferred();
-  }
-  ++attempt.ends;
-}
-
-class Simulation {
- public:
-  static constexpr std::size_t slot_size = 64;
-  static constexpr std::size_t slots = 12;
-  static constexpr int steps = 12;
-
-  explicit Simulation(std::uint64_t seed)
-      : seed_(seed),
-        max_requests_(1 + static_cast<unsigned>(seed % 9)),
-        backend_(new FakeBackend(seed, {.short_counts = 30, .plumbing = 20, .errors = seed % 3 == 0 ? 0U : 5U})),
-        context_(std::unique_ptr<caio::Backend>(backend_), {.max_requests = max_requests_}) {
-    backend_->files["file"] = oracle_;
-  }
-
-  void run() {
-    context_.run(work());
-    if (backend_->most_held > max_requests_) complain("more than max_requests were held");
-    const std::string& file = backend_->files["file"];
-    for (std::size_t slot = 0; slot < slots; ++slot) {
-      if (unknown_.contains(slot)) continue;
-      if (file.substr(slot * slot_size, slot_size) != oracle_.substr(slot * slot_size, slot_size))
-        complain("wrong content");
-    }
-    const caio::ContextStats stats = context_.stats();
-    if (stats.submitted != stats.completed) complain("submitted and completed differ");
-    if (stats.in_flight != 0 || stats.parked != 0) complain("something is left");
-  }
-
-  std::vector<std::string> complaints;
-
- private:
-  void complain(const std::string& text) { complaints.push_back(text); }
-
-  Task<> work() {
-    AIOFile file("file", "r+b", {.context = &context_});
-    for (bool open = false; !open;) {
-      try {
-        co_await file.open();
-        open = true;
-      } catch (const aiofile::FileError& error) {
-        if (error.code().value() != EIO) complain("an open failed with " + std::to_string(error.code().value()));
-      }
-    }
-    co_await gather(numbers(slots), [&](int slot) { return use_slot(file, static_cast<std::size_t>(slot)); });
-    co_await file.close();
-  }
-
-  Task<> use_slot(AIOFile& file, std::size_t slot) {
-    std::mt19937_64 random(seed_ * 100 + slot);
-    for (int step = 0; step < steps; ++step) {
-      const std::size_t start = random() % slot_size;
-      const std::size_t length = 1 + random() % (slot_size - start);
-      const std::size_t offset = slot * slot_size + start;
-      const bool writes = random() % 2 == 0;
-      const bool whole = random() % 2 == 0;
-      std::string text(length, static_cast<char>('a' + random() % 26));
-      std::stop_source source;
-      Attempt attempt;
-      const Descriptor number = Descriptor::foreign(file.fileno());
-      const auto position = static_cast<std::int64_t>(offset);
-      std::optional<Stranger<TokenByReference>> operation;
-      if (writes && whole) operation = attempt_write_all(file, text, offset, attempt);
-      if (writes && !whole) operation = attempt_write(context_, number, text, position, attempt);
-      if (!writes && whole) operation = attempt_read_all(file, text, offset, attempt);
-      if (!writes && !whole) operation = attempt_read(context_, number, text, position, attempt);
-      const auto fate = random() % 10;
-      if (fate == 0) source.request_stop();
-      operation->start(source.get_token());
-      for (auto turns = random() % 3; turns > 0; --turns) co_await context_.schedule();
-      if (fate == 1) source.request_stop();
-      if (fate == 2 && !operation->done()) {
-        operation.reset();
-        if (attempt.ends != 0) complain("an operation ended in its destructor");
-        if (writes) unknown_.insert(slot);
-        continue;
-      }
-      co_await operation->ended();
-      if (attempt.ends != 1) complain("an operation ended " + std::to_string(attempt.ends) + " times");
-      const bool stopped = fate <= 1 && attempt.error == ECANCELED;
-      if (attempt.error != 0 && attempt.error != EIO && !stopped) complain("errno " + std::to_string(attempt.error));
-      if (attempt.moved > length) complain("moved too much");
-      if (attempt.error == 0 && (whole ? attempt.moved != length : attempt.moved == 0)) complain("moved too little");
-      if (writes) {
-        oracle_.replace(offset, attempt.moved, text, 0, attempt.moved);
-      } else if (!unknown_.contains(slot) && text.substr(0, attempt.moved) != oracle_.substr(offset, attempt.moved)) {
-        complain("a read gave what was never written");
-      }
-    }
-  }
-
-  std::uint64_t seed_;
-  unsigned max_requests_;
-  std::string oracle_ = std::string(slots * slot_size, '.');
-  std::set<std::size_t> unknown_;  // slots in which a write was abandoned
-  FakeBackend* backend_;
-  Context context_;
-};
 
 // --- backends for one purpose
 
@@ -233,15 +100,6 @@ struct alignas(4096) Page {
 };
 
 }  // namespace
-
-TEST_CASE("Engine: files are right over 300 random schedules with faults, stops and destructions") {
-  for (std::uint64_t seed = 0; seed < 300; ++seed) {
-    INFO("seed " << seed);
-    Simulation simulation(seed);
-    simulation.run();
-    CHECK(simulation.complaints == std::vector<std::string>());
-  }
-}
 
 TEST_CASE("Engine: no result of the plumbing reaches a user") {
   const std::int64_t result = GENERATE(-EINTR, -EAGAIN, -ECANCELED, -512, -513, -514, -516);

@@ -434,3 +434,81 @@ TEST_CASE("Loop: what another thread starts makes the descriptor readable") {
     }
   });
 }
+
+TEST_CASE("Loop: a thread ends with operations in flight, and another one ends its context") {
+  const TemporaryDirectory directory;
+  const auto path = directory.file("file", std::string(1 << 20, 'x'));
+  for (const support::Setup& setup : support::setups()) {
+    DYNAMIC_SECTION(setup.name) {
+      const support::Masks masks(setup.old_kernel);
+      for (int round = 0; round < 20; ++round) {
+        auto context = std::make_unique<Context>(setup.implementation, caio::ContextOptions{.speculate = false});
+        const Pipe pipe;
+        int ended = 0;
+        auto read = [](Context& each, int fd, std::int64_t offset, int& count) -> Task<> {
+          struct alignas(4096) Pages {
+            std::array<std::byte, 65536> bytes;
+          };
+          auto pages = std::make_unique<Pages>();
+          const int error = co_await support::errno_of(each.read(fd, pages->bytes, offset));
+          INFO("errno " << error);
+          CHECK((error == 0 || error == ECANCELED));
+          ++count;
+        };
+        const support::Fd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | (round % 2 == 0 ? O_DIRECT : 0)));
+        if (!file) return;  // a file system without O_DIRECT
+        std::promise<void> left;
+        std::thread driver([&] {
+          for (int i = 0; i < 8; ++i) context->spawn(read(*context, file.get(), 65536 * i, ended));
+          context->spawn(read(*context, pipe.reader.get(), -1, ended));
+          context->poll();
+          left.set_value();
+        });
+        if (round % 4 < 2) {
+          driver.join();
+        } else {
+          left.get_future().get();  // it is just going
+        }
+        context.reset();
+        CHECK(ended == 9);
+        if (driver.joinable()) driver.join();
+      }
+    }
+  }
+}
+
+TEST_CASE("Loop: a context that has ended elsewhere is no longer driven by the thread that drove it") {
+  auto first = std::make_unique<Context>(Implementation::blocking);
+  std::promise<void> driven;
+  std::promise<void> ended;
+  std::thread driver([&] {
+    first->run([]() -> Task<> { co_return; }());
+    driven.set_value();
+    ended.get_future().get();
+    Context second(Implementation::blocking);
+    second.run([](Context& context) -> Task<> { co_await context.schedule(); }(second));
+  });
+  driven.get_future().get();
+  first.reset();
+  ended.set_value();
+  driver.join();
+}
+
+TEST_CASE("Loop: who is resumed by a context's end finds that one the current") {
+  int error = 0;
+  Context* seen = nullptr;
+  auto wait = [](Context& context, Context*& current, int& outcome) -> Stranger<> {
+    const int first = co_await support::errno_of(context.sleep_for(1h));
+    CHECK(first == ECANCELED);
+    current = &Context::current();
+    outcome = co_await support::errno_of(caio::sleep_for(1h));
+  };
+  std::optional<Context> context(std::in_place);
+  const Stranger<> waiter = wait(*context, seen, error);
+  waiter.start();
+  context->poll();
+  Context* const wanted = &*context;
+  context.reset();
+  CHECK(seen == wanted);
+  CHECK(error == ECANCELED);
+}

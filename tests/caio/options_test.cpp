@@ -5,7 +5,6 @@
 #include <stdexcept>
 
 #include "support/catch.hpp"
-#include "support/fake_backend.hpp"
 
 using caio::Context;
 using caio::ContextOptions;
@@ -58,7 +57,7 @@ TEST_CASE("ContextOptions: a refusal names the option, its value and the range")
 TEST_CASE("ContextOptions: each way to make a context checks them") {
   for (const ContextOptions& wrong : {with_requests(0), with_requests(65'537), with_pool(0), with_pool(129)}) {
     CHECK_THROWS_AS(Context(wrong), std::invalid_argument);
-    CHECK_THROWS_AS(Context(std::make_unique<support::FakeBackend>(1), wrong), std::invalid_argument);
+    CHECK_THROWS_AS(Context(std::make_unique<caio::BlockingBackend>(), wrong), std::invalid_argument);
     for (const Implementation implementation : caio::available()) {
       CHECK_THROWS_AS(Context(implementation, wrong), std::invalid_argument);
     }

@@ -1,5 +1,5 @@
 #pragma once
-// Counts the heap allocations of the whole program.
+// Counts the heap allocations of the whole program, and lets chosen ones fail.
 
 #include <cstddef>
 
@@ -20,4 +20,15 @@ namespace support {
 inline constexpr bool counts_allocations = AIOFILE_COUNTS_ALLOCATIONS != 0;
 
 std::size_t allocations() noexcept;
-}
+/// Those that were not freed.
+std::size_t live_allocations() noexcept;
+
+/// Of the allocations that follow, on any thread, the `first` fails (1: the next), and every `period`-th from there on;
+/// period 0: only that one.
+void fail_allocations(std::size_t first, std::size_t period) noexcept;
+/// No more failures.
+void allow_allocations() noexcept;
+/// How many have failed since fail_allocations().
+std::size_t failed_allocations() noexcept;
+
+}  // namespace support

@@ -41,10 +41,13 @@ class Program {
       : app(std::move(description)), tier_(std::move(tier)) {
     app.add_option("--backend", backend, "uring, linux, thread or blocking; default: the preferred one");
     app.add_option("--seed", seed, "Of everything random")->capture_default_str();
-    app.add_option("--directory", directory, "Where files are made")->check(CLI::ExistingDirectory)->capture_default_str();
+    app.add_option("--directory", directory, "Where files are made")
+        ->check(CLI::ExistingDirectory)
+        ->capture_default_str();
     app.add_flag("!--no-speculation", speculate, "Nothing is done in place");
     if (!controls.empty()) {
-      app.add_option("--control", control, "A deliberately broken variant: has to fail")->check(CLI::IsMember(controls));
+      app.add_option("--control", control, "A deliberately broken variant: has to fail")
+          ->check(CLI::IsMember(controls));
     }
   }
 
@@ -114,9 +117,10 @@ class Program {
   void print(const std::string& rest) const {
     ::utsname kernel{};
     ::uname(&kernel);
-    std::printf("{\"tier\": \"%s\"%s, \"kernel\": \"%s\", \"file system\": \"%s\", \"backend\": \"%s\", \"seed\": %lu%s}\n",
-                tier_.c_str(), control.empty() ? "" : (", \"control\": \"" + control + "\"").c_str(), kernel.release,
-                filesystem_of(directory).c_str(), backend.c_str(), seed, rest.c_str());
+    std::printf(
+        "{\"tier\": \"%s\"%s, \"kernel\": \"%s\", \"file system\": \"%s\", \"backend\": \"%s\", \"seed\": %lu%s}\n",
+        tier_.c_str(), control.empty() ? "" : (", \"control\": \"" + control + "\"").c_str(), kernel.release,
+        filesystem_of(directory).c_str(), backend.c_str(), seed, rest.c_str());
     std::fflush(stdout);
   }
 

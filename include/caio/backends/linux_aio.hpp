@@ -72,7 +72,10 @@ class LinuxAioBackend final : public Backend {
   [[nodiscard]] std::string explain() const override {
     return "linux: libaio for O_DIRECT, up to " + std::to_string(slots_.capacity()) + " at once; the rest on the pool";
   }
-  [[nodiscard]] int fileno() noexcept override { return completed_.get(); }
+  [[nodiscard]] int fileno() noexcept override {
+    watched_ = true;
+    return completed_.get();
+  }
 
   void drive(Batch& batch, const Wait* wait) override {
     submit(batch);
@@ -158,8 +161,9 @@ class LinuxAioBackend final : public Backend {
   }
 
   void reap(Batch& batch) {
+    if (slots_.used() == 0 && !watched_) return;
+    drain();  // with nothing in flight, too: the kernel signals after it has given the result
     if (slots_.used() == 0) return;
-    drain();
     std::array<::io_event, 64> events;
     for (;;) {
       ::timespec now{};
@@ -182,6 +186,7 @@ class LinuxAioBackend final : public Backend {
   detail::Slots slots_;
   std::vector<::iocb> blocks_;  // by slot
   detail::UniqueFd completed_;
+  bool watched_ = false;
   ::io_context_t context_{};
 };
 

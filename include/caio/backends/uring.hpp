@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <cstdint>
@@ -48,14 +49,15 @@ inline constinit UringCalls uring_calls{};
 class UringBackend final : public Backend {
  public:
   /// std::system_error when the kernel refuses a ring even of eight entries.
-  explicit UringBackend(const ContextOptions& options) : ring_(options), slots_(ring_.capacity(options.max_requests)) {
-    cancels_.reserve(slots_.capacity());
-    refusals_.fill(0);
+  explicit UringBackend(const ContextOptions& options) : UringBackend(options, Unproven{}) {
+    if (denied_.load(std::memory_order_relaxed) == 0) return;
+    probe();  // a ring can be made where entering it is denied, as another context has found out
+    denied_.store(0, std::memory_order_relaxed);
   }
 
   /// A round trip through the kernel: a no-op. Throws std::system_error.
   static void probe() {
-    UringBackend backend({.max_requests = 1});
+    UringBackend backend({.max_requests = 1}, Unproven{});
     if (const int status = backend.ring_.enable(); status < 0) {
       throw std::system_error(-status, std::system_category(), "io_uring_register");
     }
@@ -82,10 +84,10 @@ class UringBackend final : public Backend {
   [[nodiscard]] int fileno() noexcept override { return ring_.notifier(); }
 
   void drive(Batch& batch, const Wait* wait) override {
-    check(ring_.enable(), batch);
+    if (dead_ == 0) check(ring_.enable(), batch);
+    if (dead_ != 0) return drive_dead(batch, wait);
     ring_.drain_notifier();
     take(batch);
-    if (dead_ != 0) return drive_dead(batch, wait);
     send_cancels();
     const bool may_sleep = wait != nullptr && !batch.has_news() && !ring_.has_completions();
     if (may_sleep && ring_.waits_in_kernel()) {
@@ -103,9 +105,19 @@ class UringBackend final : public Backend {
     }
   }
 
-  void cancel(Request& request) override { cancels_.push_back(slots_.key(request)); }
+  void cancel(Request& request) override {
+    // One that does not fit, because the keys of requests that have ended are still in it, is waited for.
+    if (cancels_.size() < cancels_.capacity()) cancels_.push_back(slots_.key(request));
+  }
 
  private:
+  struct Unproven {};
+
+  UringBackend(const ContextOptions& options, Unproven) : ring_(options), slots_(ring_.capacity(options.max_requests)) {
+    cancels_.reserve(slots_.capacity());
+    refusals_.fill(0);
+  }
+
   // Marks in the high half of user_data, beyond any slot's generation.
   static constexpr std::uint64_t cancel_mark = std::uint64_t{1} << 63;
   static constexpr std::uint64_t wake_mark = std::uint64_t{1} << 62;
@@ -121,12 +133,25 @@ class UringBackend final : public Backend {
     Ring(const Ring&) = delete;
     Ring& operator=(const Ring&) = delete;
     ~Ring() {
+      if (ended_) return;
       if (generation_ == detail::process_generation()) {
         ::io_uring_queue_exit(&ring);
       } else {
         ::close(ring.ring_fd);  // a forked child has no mapping of it: see dontfork below
       }
     }
+
+    /// Under DEFER_TASKRUN completions come only by entering the kernel. Where that is denied, the ring can still be
+    /// ended, and the kernel says when it has let go of the last request: then ended_fd() hangs up.
+    void end() noexcept {
+      if (std::exchange(ended_, true)) return;
+      ::io_uring_queue_exit(&ring);
+      const std::uint64_t one = 1;
+      if (notifier_) static_cast<void>(::write(notifier_.get(), &one, sizeof one));  // a foreign loop has to ask again
+    }
+    [[nodiscard]] bool ended() const noexcept { return ended_; }
+    [[nodiscard]] bool can_end() const noexcept { return static_cast<bool>(last_file_); }
+    [[nodiscard]] int ended_fd() const noexcept { return last_file_.get(); }
 
     /// How many requests may be in flight: their completions and the reserve must always fit.
     [[nodiscard]] std::size_t capacity(std::size_t wanted) const noexcept {
@@ -212,6 +237,16 @@ class UringBackend final : public Backend {
       if (status < 0) throw std::system_error(-status, std::system_category(), "io_uring_setup");
       ::io_uring_ring_dontfork(&ring);  // a child that touched the parent's ring would disturb it
       find_opcodes();
+      if ((flags_ & IORING_SETUP_DEFER_TASKRUN) != 0) keep_last_file();
+    }
+
+    /// The ring alone holds the other end of a pipe, among its registered files: they go after the last request.
+    void keep_last_file() noexcept {
+      int ends[2];
+      if (::pipe2(ends, O_CLOEXEC) != 0) return;
+      detail::UniqueFd reader(ends[0]);
+      const detail::UniqueFd writer(ends[1]);
+      if (::io_uring_register_files(&ring, &ends[1], 1) == 0) last_file_ = std::move(reader);
     }
 
     template <std::size_t N>
@@ -262,7 +297,9 @@ class UringBackend final : public Backend {
     unsigned flags_ = 0;
     unsigned features_ = 0;
     std::uint64_t opcodes_ = 0;
+    detail::UniqueFd last_file_;
     bool enabled_ = false;
+    bool ended_ = false;
   };
 
   static std::optional<std::uint8_t> ring_opcode(Opcode opcode) noexcept {
@@ -280,6 +317,8 @@ class UringBackend final : public Backend {
   }
 
   [[nodiscard]] bool takes(const Request& request) const noexcept {
+    // Ended by a worker, it would not move the descriptor's own position (seen on Linux 6.18).
+    if (request.offset < 0 && (request.is_read() || request.is_write())) return false;
     const auto opcode = ring_opcode(request.opcode);
     return opcode && ring_.supports(*opcode) && refusals_[static_cast<std::size_t>(request.opcode)] < most_refusals;
   }
@@ -288,10 +327,6 @@ class UringBackend final : public Backend {
     while (!batch.empty()) {
       if (!takes(batch.front())) {
         batch.refuse(batch.take());
-        continue;
-      }
-      if (dead_ != 0) {
-        batch.complete(batch.take(), -dead_);
         continue;
       }
       ::io_uring_sqe* const entry = slots_.full() ? nullptr : next_entry();
@@ -367,7 +402,7 @@ class UringBackend final : public Backend {
       detail::filled(completion, sizeof *completion);
       const std::uint64_t key = completion->user_data;
       if ((key & cancel_mark) != 0) {
-        --cancels_in_flight_;
+        if (cancels_in_flight_ > 0) --cancels_in_flight_;  // a forged one does no harm
       } else if ((key & wake_mark) != 0) {
         wake_armed_[key & 1] = false;
       } else if (Request* const request = slots_.remove(key)) {
@@ -401,25 +436,48 @@ class UringBackend final : public Backend {
       system_calls.poll(&none, 0, 1);
       return;
     }
-    dead_ = -status;
+    // EEXIST: another thread ends the context while its own one lives; the ring takes nothing from it.
+    dead_ = status == -EEXIST ? ECANCELED : -status;
+    if (dead_ == EPERM || dead_ == EACCES || dead_ == ENOSYS) denied_.store(dead_, std::memory_order_relaxed);
     // What the kernel has not seen fails now; what it has taken is still waited for.
     ::io_uring_sq& queue = ring_.ring.sq;
     for (unsigned i = __atomic_load_n(queue.khead, __ATOMIC_ACQUIRE); i != queue.sqe_tail; ++i) {
       if (Request* const request = slots_.remove(queue.sqes[i & *queue.kring_mask].user_data)) {
-        batch.complete(*request, -dead_);
+        fail(batch, *request);
       }
     }
     queue.sqe_tail = __atomic_load_n(queue.khead, __ATOMIC_ACQUIRE);
   }
 
+  /// A descriptor is let go of whatever happens: the pool closes it.
+  void fail(Batch& batch, Request& request) const noexcept {
+    if (request.opcode == Opcode::close) return batch.refuse(request);
+    batch.complete(request, -dead_);
+  }
+
   void drive_dead(Batch& batch, const Wait* wait) noexcept {
-    harvest(batch);
+    while (!batch.empty()) fail(batch, batch.take());
+    find_survivors(batch);
     if (wait == nullptr || batch.has_news()) return;
     Wait brief = *wait;
     const auto soon = std::chrono::steady_clock::now() + std::chrono::milliseconds(10);
     if (slots_.used() > 0 && (!brief.deadline || *brief.deadline > soon)) brief.deadline = soon;
     detail::sleep_on(-1, brief);
-    harvest(batch);
+    find_survivors(batch);
+  }
+
+  /// Requests that the kernel had taken before the ring died are still waited for.
+  void find_survivors(Batch& batch) noexcept {
+    if (!ring_.ended()) {
+      harvest(batch);
+      if (slots_.used() > 0 && ring_.can_end()) ring_.end();
+    }
+    if (slots_.used() > 0 && ring_.ended()) {
+      ::pollfd last{.fd = ring_.ended_fd(), .events = 0, .revents = 0};
+      if (system_calls.poll(&last, 1, 0) <= 0) return;
+      while (Request* const request = slots_.remove_any()) batch.complete(*request, -dead_);
+    }
+    if (slots_.used() == 0) ring_.drain_notifier();
   }
 
   static constexpr std::int8_t most_refusals = 8;
@@ -432,6 +490,7 @@ class UringBackend final : public Backend {
   std::array<std::int8_t, 16> refusals_;  // by Opcode; -1: it has worked
   std::size_t inline_bytes_ = 0;
   int dead_ = 0;
+  static inline std::atomic<int> denied_{0};  // why a ring of this process died in mid-life
 };
 
 }  // namespace caio::inline CAIO_ABI

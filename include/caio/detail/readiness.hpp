@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <utility>
 
 #include <caio/config.hpp>
 #include <caio/detail/unique_fd.hpp>
@@ -22,10 +23,28 @@ class Readiness {
   [[nodiscard]] int fileno() const noexcept { return epoll_.get(); }
   [[nodiscard]] std::size_t waiting() const noexcept { return waiting_; }
 
-  /// Whether somebody waits already for the same descriptor and direction: then the next one must queue behind.
+  /// Whether somebody waits already for the same descriptor and direction, or occupies it: then the next one must queue
+  /// behind.
   [[nodiscard]] bool contended(const Request& request) const noexcept {
     const auto fd = static_cast<std::size_t>(request.descriptor.fileno());
-    return fd < entries_.size() && !entries_[fd].waiters(request.is_read()).empty();
+    return fd < entries_.size() &&
+           (!entries_[fd].waiters(request.is_read()).empty() || entries_[fd].occupied(request.is_read()));
+  }
+
+  /// The pool moves its bytes: until vacate(), others must wait, or two threads would be at one stream.
+  void occupy(Request& request) {
+    const auto fd = static_cast<std::size_t>(request.descriptor.fileno());
+    if (entries_.size() <= fd) entries_.resize(fd + 1);
+    ++entries_[fd].occupants(request.is_read());
+    request.occupies = true;
+  }
+  void vacate(Request& request) noexcept {
+    if (!std::exchange(request.occupies, false)) return;
+    const int fd = request.descriptor.fileno();
+    Entry& entry = entries_[static_cast<std::size_t>(fd)];
+    --entry.occupants(request.is_read());
+    entry.armed = 0;
+    arm(entry, fd);
   }
 
   /// Files the request. Returns 0; EPERM where the descriptor cannot be polled, so is always ready; or another errno.
@@ -78,8 +97,10 @@ class Readiness {
       entry.armed = 0;
       const bool ended = (event.events & (EPOLLERR | EPOLLHUP)) != 0;
       RequestList due;
-      release(entry.readers, due, ended || (event.events & (EPOLLIN | EPOLLRDHUP)) != 0, ended);
-      release(entry.writers, due, ended || (event.events & EPOLLOUT) != 0, ended);
+      const bool readable = (event.events & (EPOLLIN | EPOLLRDHUP)) != 0 && !entry.occupied(true);
+      const bool writable = (event.events & EPOLLOUT) != 0 && !entry.occupied(false);
+      release(entry.readers, due, ended || readable, ended);
+      release(entry.writers, due, ended || writable, ended);
       const bool others = !entry.readers.empty() || !entry.writers.empty();
       if (others && arm(entry, fd) != 0) {  // they try again, and are told the error
         release(entry.readers, due, true, true);
@@ -94,7 +115,11 @@ class Readiness {
     RequestList readers;
     RequestList writers;
     std::uint32_t armed = 0;
+    unsigned reading = 0;  // occupants
+    unsigned writing = 0;
 
+    [[nodiscard]] unsigned& occupants(bool read) noexcept { return read ? reading : writing; }
+    [[nodiscard]] bool occupied(bool read) const noexcept { return (read ? reading : writing) > 0; }
     [[nodiscard]] RequestList& waiters(bool read) noexcept { return read ? readers : writers; }
     [[nodiscard]] const RequestList& waiters(bool read) const noexcept { return read ? readers : writers; }
   };
@@ -109,8 +134,10 @@ class Readiness {
   }
 
   int arm(Entry& entry, int fd) noexcept {
-    const std::uint32_t wanted = (entry.readers.empty() ? 0U : static_cast<std::uint32_t>(EPOLLIN)) |
-                                 (entry.writers.empty() ? 0U : static_cast<std::uint32_t>(EPOLLOUT));
+    const bool reads = !entry.readers.empty() && !entry.occupied(true);
+    const bool writes = !entry.writers.empty() && !entry.occupied(false);
+    const std::uint32_t wanted =
+        (reads ? static_cast<std::uint32_t>(EPOLLIN) : 0U) | (writes ? static_cast<std::uint32_t>(EPOLLOUT) : 0U);
     if (wanted == entry.armed) return 0;
     ::epoll_event event{.events = wanted | EPOLLONESHOT, .data = {.fd = fd}};
     // The number may belong to another file by now; then the set has forgotten it.

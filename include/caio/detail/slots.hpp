@@ -49,6 +49,14 @@ class Slots {
     return request;
   }
 
+  /// One of those that are here, which leaves its slot; null when there is none.
+  Request* remove_any() noexcept {
+    for (const Slot& slot : slots_) {
+      if (slot.request != nullptr) return remove(key(*slot.request));
+    }
+    return nullptr;
+  }
+
  private:
   struct Slot {
     Request* request = nullptr;

@@ -1,0 +1,99 @@
+// Pipes and sockets where RWF_NOWAIT is refused, as before Linux 6.5: their transfers go to the pool.
+#include <sys/socket.h>
+
+#include <caio/context.hpp>
+#include <caio/task_group.hpp>
+#include <string>
+
+#include "caio/descriptors.hpp"
+#include "support/catch.hpp"
+#include "support/setups.hpp"
+
+using caio::Context;
+using caio::Task;
+using support::bytes_of;
+using support::on_every_backend;
+using support::Pipe;
+using support::room_in;
+
+namespace {
+
+/// While it lives, nothing on a stream can be tried without waiting.
+class WithoutNowait {
+ public:
+  WithoutNowait() {
+    caio::system_calls.preadv2 = [](int, const ::iovec*, int, ::off_t, int) -> ::ssize_t { return refuse(); };
+    caio::system_calls.pwritev2 = [](int, const ::iovec*, int, ::off_t, int) -> ::ssize_t { return refuse(); };
+  }
+  WithoutNowait(const WithoutNowait&) = delete;
+  WithoutNowait& operator=(const WithoutNowait&) = delete;
+  ~WithoutNowait() {
+    caio::system_calls.preadv2 = ::preadv2;
+    caio::system_calls.pwritev2 = ::pwritev2;
+  }
+
+ private:
+  static ::ssize_t refuse() {
+    errno = EOPNOTSUPP;
+    return -1;
+  }
+};
+
+Task<> read_one(Context& context, int fd, std::string& got) {
+  std::string letter(1, '?');
+  co_await context.read(fd, room_in(letter), -1);
+  got += letter;
+}
+
+}  // namespace
+
+TEST_CASE("Old pipes: reads that wait get the bytes in the order in which they came") {
+  const WithoutNowait mask;
+  on_every_backend([](Context& context) -> Task<> {
+    for (int round = 0; round < 50; ++round) {
+      const Pipe pipe;
+      std::string got;
+      caio::TaskGroup group;
+      for (int i = 0; i < 10; ++i) group.spawn(read_one(context, pipe.reader.get(), got));
+      co_await context.schedule();
+      co_await context.write(pipe.writer.get(), bytes_of("0123456789"), -1);
+      co_await group.join();
+      CHECK(got == "0123456789");
+    }
+  });
+}
+
+TEST_CASE("Old pipes: one that is cancelled while another is with the pool lets the next one through") {
+  const WithoutNowait mask;
+  on_every_backend([](Context& context) -> Task<> {
+    const Pipe pipe;
+    std::string got;
+    {
+      std::string lost;
+      caio::TaskGroup group;
+      for (int i = 0; i < 5; ++i) group.spawn(read_one(context, pipe.reader.get(), lost));
+      co_await context.schedule();
+    }
+    caio::TaskGroup group;
+    for (int i = 0; i < 3; ++i) group.spawn(read_one(context, pipe.reader.get(), got));
+    co_await context.write(pipe.writer.get(), bytes_of("abc"), -1);
+    co_await group.join();
+    CHECK(got == "abc");
+  });
+}
+
+TEST_CASE("Old pipes: a socket's reads go on after a short count, whatever the offset") {
+  const WithoutNowait mask;
+  on_every_backend([](Context& context) -> Task<> {
+    int ends[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    const support::Fd reader(ends[0]);
+    const support::Fd writer(ends[1]);
+    for (const std::int64_t offset : {std::int64_t{0}, std::int64_t{7}}) {
+      std::string text(5, '?');
+      co_await context.write(writer.get(), bytes_of("hello"), offset);
+      const std::size_t count = co_await context.read(reader.get(), room_in(text), offset);
+      CHECK(text.substr(0, count) == "hello");
+    }
+  });
+}
