@@ -60,6 +60,7 @@ class [[nodiscard]] StreamClose final : public CloseFileOperation {
 
   /// The context has ended, and nobody waits any more.
   void refused() noexcept override {
+    reported_ = cursor().output.reported();
     if (!cursor().output.empty() && !engine().inherited()) deliver_at_once();
     CloseFileOperation::refused();
   }

@@ -122,7 +122,7 @@ class Backend {
   /// Asks for an early end of a request that it holds; the request still comes back through drive(), cancelled or not.
   virtual void cancel(Request& request) = 0;
 
-  /// Carries out a request (write, close or size) at once, outside of drive(), and fills in `result`: for destructors,
+  /// Carries out a request (any but open and call) at once, outside of drive(), and fills in `result`: for destructors,
   /// which cannot wait. On the thread that calls, whichever that is.
   virtual void at_once(Request& request) noexcept {
     if (request.descriptor.is_foreign()) {

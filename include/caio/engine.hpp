@@ -122,8 +122,10 @@ class Engine : public std::enable_shared_from_this<Engine> {
     if (!driving_ && watched() && !inherited()) mailbox_.kick();
   }
 
-  /// The context's thread ends: operations do not outlive the thread that gave them to the kernel. Resumes nobody.
-  void settle_down() noexcept;
+  // The context's thread ends, with it or before it, unless another thread is ending it just now.
+  void begin_settling() noexcept;
+  void settle() noexcept;  // resumes nobody
+  void end_settling() noexcept;
   /// Ends everything: nothing new is accepted, who waits is resumed with ECANCELED, and every buffer is waited for.
   void end() noexcept;
   [[nodiscard]] bool ended() const noexcept { return ended_.load(std::memory_order_relaxed); }
@@ -190,6 +192,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   const unsigned generation_ = detail::process_generation();
   const detail::ThreadId maker_ = detail::this_thread();
   std::atomic<detail::ThreadId> owner_{0};
+  detail::ThreadId former_ = 0;     // whose end has settled it: a later destructor there may use it again
   Engine* sibling_ = nullptr;       // the next context of this thread
   std::shared_ptr<Engine> linked_;  // itself, as long as it is in its thread's list
 
@@ -325,6 +328,10 @@ inline bool Engine::start_stream(Request& request, bool ready) noexcept {
       return request.stage == Stage::idle;
     }
   }
+  if (readiness_.occupied(request)) {  // several were let go together, at a hang-up
+    wait_for_readiness(request);
+    return request.stage == Stage::idle;
+  }
   try {
     readiness_.occupy(request);
   } catch (const std::bad_alloc&) {
@@ -358,7 +365,7 @@ inline void Engine::wait_for_readiness(Request& request) noexcept {
 // ---- cancelling --------------------------------------------------------------------------------------------------
 
 inline void Engine::cancel(Request& request) noexcept {
-  if (inherited() || (request.uncancellable && !ended())) return;
+  if (inherited() || (request.uncancellable && !ended() && owner_ != settling)) return;
   switch (request.stage) {
     case Stage::queued:
       request.unlink();
@@ -500,8 +507,9 @@ inline void Engine::settle_all() noexcept {
 
 inline bool Engine::attach() noexcept {
   detail::ThreadId owner = 0;
-  return owner_.compare_exchange_strong(owner, detail::this_thread(), std::memory_order_relaxed) ||
-         owner == detail::this_thread();
+  if (owner_.compare_exchange_strong(owner, detail::this_thread(), std::memory_order_acquire)) return true;
+  if (owner == gone && former_ == detail::this_thread()) owner_.store(owner = detail::this_thread());
+  return owner == detail::this_thread();
 }
 
 inline void Engine::receive(Job* jobs) noexcept {
@@ -628,11 +636,21 @@ inline std::size_t Engine::run_ready() noexcept {
 
 // ---- the end -----------------------------------------------------------------------------------------------------
 
-inline void Engine::settle_down() noexcept {
+inline void Engine::begin_settling() noexcept {
   detail::ThreadId owner = detail::this_thread();
-  if (inherited() || !owner_.compare_exchange_strong(owner, settling, std::memory_order_acquire)) return;
+  if (!inherited()) owner_.compare_exchange_strong(owner, settling, std::memory_order_acquire);
+}
+
+/// What the kernel got from this thread must not outlive it; the pool's work has no such tie.
+inline void Engine::settle() noexcept {
+  if (owner_.load(std::memory_order_relaxed) != settling) return;
   cancel_all();
-  wait_until([this] { return in_flight() == 0; });
+  wait_until([this] { return batch_.held_count() == 0; });
+}
+
+inline void Engine::end_settling() noexcept {
+  if (owner_.load(std::memory_order_relaxed) != settling) return;
+  former_ = detail::this_thread();
   owner_.store(gone, std::memory_order_release);
   owner_.notify_all();
 }

@@ -58,7 +58,7 @@ class Loop {
   /// Makes an engine one of this thread's. False: it belongs to another thread.
   static bool join(Engine& engine) noexcept {
     forget_parents();
-    const bool fresh = !engine.attached();
+    const bool fresh = !engine.on_own_thread();
     if (!engine.attach()) return false;
     if (!fresh) return true;
     static thread_local const ThreadEnd end_of_thread;
@@ -86,6 +86,10 @@ class Loop {
       }
       *place = std::exchange(engine.sibling_, nullptr);
       const std::shared_ptr<Engine> last = std::move(engine.linked_);
+      for (Engine* watcher = first_; watcher != nullptr; watcher = watcher->sibling_) {
+        if (!watcher->poll_set_) continue;
+        for (const int fd : engine.sources()) watcher->poll_set_->remove(fd);
+      }
     }
   }
 
@@ -154,7 +158,9 @@ class Loop {
     ThreadEnd& operator=(const ThreadEnd&) = delete;
     ~ThreadEnd() {
       forget_parents();
-      for (Engine* engine = first_; engine != nullptr; engine = engine->sibling_) engine->settle_down();
+      // As long as one settles, another thread that ends it has to wait, and leaves what links them alone.
+      for (Engine* engine = first_; engine != nullptr; engine = engine->sibling_) engine->begin_settling();
+      for (Engine* engine = first_; engine != nullptr; engine = engine->sibling_) engine->settle();
       let_go();
     }
   };
@@ -163,6 +169,7 @@ class Loop {
     while (first_ != nullptr) {
       const std::shared_ptr<Engine> last = std::move(first_->linked_);
       first_ = std::exchange(last->sibling_, nullptr);
+      last->end_settling();
     }
   }
 
@@ -246,7 +253,7 @@ inline void Engine::announce(int fd) noexcept {
 
 inline bool Engine::watched() const noexcept {
   if (poll_set_) return true;
-  if (sibling_ == nullptr && Loop::first_ == this) return false;
+  if (Loop::first_ == this && sibling_ == nullptr) return false;
   for (const Engine* engine = Loop::first_; engine != nullptr; engine = engine->sibling_) {
     if (engine->poll_set_) return true;
   }

@@ -512,3 +512,87 @@ TEST_CASE("Loop: who is resumed by a context's end finds that one the current") 
   CHECK(seen == wanted);
   CHECK(error == ECANCELED);
 }
+
+TEST_CASE("Loop: a thread ends with closes queued that nobody may cancel") {
+  for (const Implementation implementation : support::backends()) {
+    DYNAMIC_SECTION(caio::name(implementation)) {
+      auto context = std::make_unique<Context>(implementation, caio::ContextOptions{.max_requests = 1, .pool_size = 1});
+      std::vector<int> files;
+      for (int i = 0; i < 3; ++i) files.push_back(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+      std::thread([&] {
+        for (const int file : files) {
+          context->spawn([](Context& each, int fd) -> Task<> { co_await each.close(fd); }(*context, file));
+          context->spawn([](Context& each) -> Task<> { co_await each.offload([] {}); }(*context), [](auto) {});
+        }
+        context->poll();
+      }).join();
+      context.reset();
+      for (const int fd : files) CHECK(::fcntl(fd, F_GETFD) == -1);
+    }
+  }
+}
+
+TEST_CASE("Loop: a thread's end does not wait for what it has offloaded") {
+  for (const Implementation implementation : support::backends()) {
+    DYNAMIC_SECTION(caio::name(implementation)) {
+      auto context = std::make_unique<Context>(implementation);
+      std::promise<void> joined;
+      std::thread([&] {
+        context->spawn(
+            [](Context& each, std::promise<void>& promise) -> Task<> {
+              co_await each.offload([&] { promise.get_future().wait(); });
+            }(*context, joined),
+            [](auto) {});
+        context->poll();
+      }).join();
+      joined.set_value();
+      context.reset();
+    }
+  }
+}
+
+TEST_CASE("Loop: a thread's own objects may use their context to the last") {
+  struct Late {
+    std::unique_ptr<Context> context;
+    bool* used = nullptr;
+    ~Late() {
+      if (used == nullptr) return;
+      context->run([](Context& each) -> Task<> { co_await each.sleep_for(1us); }(*context));
+      *used = true;
+    }
+  };
+  for (const Implementation implementation : support::backends()) {
+    bool used = false;
+    std::thread([&] {
+      static thread_local Late late;  // made before the first run, so it goes after everything that this makes
+      late.context = std::make_unique<Context>(implementation);
+      late.used = &used;
+      late.context->run([](Context& each) -> Task<> { co_await each.schedule(); }(*late.context));
+    }).join();
+    CHECK(used);
+  }
+}
+
+TEST_CASE("Loop: a context that ends leaves the descriptor of its sibling silent") {
+  for (const Implementation implementation : support::backends()) {
+    DYNAMIC_SECTION(caio::name(implementation)) {
+      const TemporaryDirectory directory;
+      const auto path = directory.file("file", std::string(65536, 'x'));
+      Context watched(implementation);
+      const int fd = watched.fileno();
+      std::shared_ptr<caio::Engine> held;  // as an open file does
+      {
+        Context other(implementation, {.speculate = false});
+        held = other.engine();
+        watched.run([](Context& each, std::string name) -> Task<> {
+          const Descriptor file = co_await each.open(name, O_RDONLY);
+          std::string text(4096, '?');
+          co_await each.read(file, room_in(text), 0);
+          co_await each.close(file);
+        }(other, path.string()));
+      }
+      for (int i = 0; i < 100 && readable(fd); ++i) watched.poll();
+      CHECK_FALSE(readable(fd));
+    }
+  }
+}

@@ -1,7 +1,10 @@
 // Pipes and sockets where RWF_NOWAIT is refused, as before Linux 6.5: their transfers go to the pool.
+#include <fcntl.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <caio/context.hpp>
+#include <caio/gather.hpp>
 #include <caio/task_group.hpp>
 #include <string>
 
@@ -94,6 +97,40 @@ TEST_CASE("Old pipes: a socket's reads go on after a short count, whatever the o
       co_await context.write(writer.get(), bytes_of("hello"), offset);
       const std::size_t count = co_await context.read(reader.get(), room_in(text), offset);
       CHECK(text.substr(0, count) == "hello");
+    }
+  });
+}
+
+TEST_CASE("Old pipes: the order holds when the writer hangs up, too") {
+  const WithoutNowait mask;
+  on_every_backend([](Context& context) -> Task<> {
+    for (int round = 0; round < 50; ++round) {
+      Pipe pipe;
+      std::string got;
+      caio::TaskGroup group;
+      for (int i = 0; i < 10; ++i) group.spawn(read_one(context, pipe.reader.get(), got));
+      co_await context.schedule();
+      co_await context.write(pipe.writer.get(), bytes_of("0123456789"), -1);
+      pipe.writer = support::Fd();
+      co_await group.join();
+      CHECK(got == "0123456789");
+    }
+  });
+}
+
+TEST_CASE("Old pipes: several at once on a device that cannot be polled") {
+  on_every_backend([](Context& context) -> Task<> {
+    const support::Fd device(::open("/dev/full", O_RDWR | O_CLOEXEC));
+    REQUIRE(device);
+    for (int round = 0; round < 10; ++round) {
+      const auto written = co_await caio::gather(support::numbers(3), [&](int) {
+        return support::errno_of(context.write(device.get(), bytes_of("text"), -1));
+      });
+      CHECK(written == std::vector<int>(3, ENOSPC));
+      std::array<std::byte, 64> room{};
+      const auto read = co_await caio::gather(
+          support::numbers(3), [&](int) { return support::errno_of(context.read(device.get(), room, -1)); });
+      CHECK(read == std::vector<int>(3, 0));
     }
   });
 }

@@ -1,15 +1,20 @@
 // What has a position or an order of its own keeps it: reads and writes at offset -1, and the readers of one pipe.
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
 #include <caio/context.hpp>
 #include <caio/task_group.hpp>
+#include <cstddef>
+#include <memory>
 #include <string>
 
 #include "caio/descriptors.hpp"
 #include "support/catch.hpp"
 #include "support/setups.hpp"
+#include "support/temporary.hpp"
 
 using caio::Context;
 using caio::Task;
@@ -19,8 +24,14 @@ using support::Fd;
 using support::on_every_backend;
 using support::Pipe;
 using support::room_in;
+using support::TemporaryDirectory;
 
 namespace {
+
+struct alignas(4096) Block {
+  std::array<std::byte, 4096> bytes{};
+  static constexpr std::size_t size() { return 4096; }
+};
 
 Task<> note_byte(Context& context, int fd, char reader, std::string& notes) {
   std::string byte(1, '?');
@@ -31,7 +42,7 @@ Task<> note_byte(Context& context, int fd, char reader, std::string& notes) {
 
 }  // namespace
 
-// Such a file refuses NOWAIT, and a worker of io_uring does not move its position.
+// Such a file refuses NOWAIT: a ring gives it to a worker.
 TEST_CASE("Own order: offset -1 moves the position of a file in memory, too") {
   on_every_backend([](Context& context) -> Task<> {
     const Fd file(::memfd_create("own-order", MFD_CLOEXEC));
@@ -47,6 +58,22 @@ TEST_CASE("Own order: offset -1 moves the position of a file in memory, too") {
     text.resize(16);
     CHECK_YIELDS(context.read(file.get(), room_in(text), -1), 16U);
     CHECK(text == "firstthirdfourth");
+  });
+}
+
+// A ring's read of the device ends long after its submission, and would not move the position either.
+TEST_CASE("Own order: offset -1 moves the position of an O_DIRECT file, too") {
+  const TemporaryDirectory directory;
+  const auto path = directory.file("file", std::string(Block::size(), '1') + std::string(Block::size(), '2'));
+  on_every_backend([&](Context& context) -> Task<> {
+    const Fd file(::open(path.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+    if (!file) co_return;  // a file system without O_DIRECT
+    const auto block = std::make_unique<Block>();
+    for (const char wanted : {'1', '2'}) {
+      CHECK_YIELDS(context.read(file.get(), block->bytes, -1), Block::size());
+      CHECK(block->bytes.back() == static_cast<std::byte>(wanted));
+    }
+    CHECK_YIELDS(context.read(file.get(), block->bytes, -1), 0U);
   });
 }
 

@@ -43,6 +43,16 @@ class Simulation {
     context_.emplace(std::move(backend), caio::ContextOptions{.max_requests = max_requests_});
   }
 
+  /// What has happened in it: a world without faults and stops proves nothing.
+  struct Tally {
+    caio::testing::FaultCounts faults;
+    std::size_t stopped = 0;
+    std::size_t destroyed = 0;
+    std::size_t cut_short = 0;
+    std::size_t told_lost = 0;
+  };
+  Tally tally;
+
   /// Runs it all; gives the promises that were broken.
   std::vector<std::string> run() {
     {
@@ -54,6 +64,7 @@ class Simulation {
       for (; turns_ > 0 && ended_ < actors.size(); --turns_) context_->poll();
       const bool finished = ended_ == actors.size();
       if (finished) check_end();
+      tally.cut_short += !finished;
       // Else the context ends with all of them under way, or the actors go first.
       if (seed_ % 8 != 0) context_.reset();
       if (!context_ && ended_ != actors.size()) complain("not everybody was told of the context's end");
@@ -71,6 +82,7 @@ class Simulation {
   static constexpr std::size_t slot_size = 64;
   static constexpr std::size_t slots = 6;
   static constexpr std::size_t record_size = 600;  // longer than what a disk writes at once
+  static constexpr std::size_t records = 6;
   static constexpr int steps = 8;
 
   /// What became of one operation.
@@ -87,7 +99,13 @@ class Simulation {
     if (stats.submitted != stats.completed) complain("submitted and completed differ");
     if (stats.in_flight != 0 || stats.parked != 0) complain("something is left");
     if (stats.max_in_flight > max_requests_) complain("more than max_requests were in flight");
-    if (faults_->counts().errors == 0 && errors_seen_ > 0) complain("an error that nobody made");
+    const caio::testing::FaultCounts counts = faults_->counts();
+    if (counts.errors == 0 && (errors_seen_ > 0 || acknowledged_ != records)) complain("an error that nobody made");
+    if (counts.held != 0) complain("the backend still holds something");
+    tally.faults.interruptions += counts.interruptions;
+    tally.faults.errors += counts.errors;
+    tally.faults.shortened += counts.shortened;
+    tally.faults.delayed += counts.delayed;
     const std::string file = files_.content("slots");
     for (std::size_t slot = 0; slot < slots; ++slot) {
       const auto part = [slot](const std::string& text) { return text.substr(slot * slot_size, slot_size); };
@@ -154,12 +172,26 @@ class Simulation {
       if (fate == 1) source.request_stop();
       if (fate == 2 && !operation->done()) {
         operation.reset();
+        ++tally.destroyed;
         if (result.ends != 0) complain("an operation ended in its destructor");
         if (writes) unknown_.insert(slot);
         continue;
       }
       co_await operation->ended();
+      if (fate == 0 && result.error != ECANCELED) complain("a stop before the start came to nothing");
+      tally.stopped += result.error == ECANCELED;
       judge(result, slot, offset, text, writes, whole, fate <= 1);
+    }
+    // Closed beside a write: that one ends, whole or not at all, and so does the close.
+    if (opened && context_) {
+      Attempt last;
+      std::string text(slot_size, 'z');
+      const Actor operation = attempt(*context_, file, true, true, text, slot * slot_size, last);
+      operation.start(std::stop_token());
+      const int closed = co_await errno_of(file.close());
+      co_await operation.ended();
+      if (closed != 0 && turns_ > 0) complain("a close failed with errno " + std::to_string(closed));
+      judge(last, slot, slot * slot_size, text, true, true, false);
     }
     co_await errno_of(file.close());
     ++ended_;
@@ -190,22 +222,42 @@ class Simulation {
     return std::string(record_size, static_cast<char>('A' + number % 26));
   }
 
+  /// Two writes and the sync that covers them, all started together.
   Actor keep_ledger() {
-    aiofile::AIOFile file("ledger", "ab", {.context = &*context_});
+    aiofile::AIOFile file("ledger", "wb", {.context = &*context_});
     bool going_on = co_await open(file);
     bool failed = false;
-    for (std::size_t number = 0; going_on && number < 6; ++number) {
-      const int written = co_await errno_of(file.write(record(number)));
-      if (blunder_ == Blunder::early_ack && written == 0) acknowledged_ = number + 1;
-      const int synced = co_await errno_of(file.fsync());
+    for (std::size_t number = 0; going_on && number < records; ++number) {
+      const std::string text = record(number);
+      const std::string_view left = std::string_view(text).substr(0, text.size() / 2);
+      const std::uint64_t offset = number * record_size;
+      int first = -1;
+      int second = -1;
+      int synced = -1;
+      const Actor actors[] = {
+          note(file.write(left, offset), first),
+          note(file.write(std::string_view(text).substr(left.size()), offset + left.size()), second),
+          note(file.fsync(), synced)};
+      for (const Actor& actor : actors) actor.start(std::stop_token());
+      co_await actors[0].ended();
+      co_await actors[1].ended();
+      const bool written = first == 0 && second == 0;
+      if (blunder_ == Blunder::early_ack && written) acknowledged_ = number + 1;
+      co_await actors[2].ended();
+      errors_seen_ += (first == EIO) + (second == EIO) + (synced == EIO);
       if (failed && synced == 0) complain("a sync succeeded after one had failed");
       failed |= synced == EIO;
-      going_on = written == 0 && (synced == 0 || synced == EIO);
-      if (written == 0 && synced == 0) acknowledged_ = number + 1;
+      going_on = written && (synced == 0 || synced == EIO);
+      if (written && synced == 0) acknowledged_ = number + 1;
     }
     const int closed = co_await errno_of(file.close());
     if (failed && closed == 0) complain("a close kept quiet about a failed sync");
     ++ended_;
+  }
+
+  template <class Operation>
+  static Actor note(Operation operation, int& error) {
+    error = co_await errno_of(std::move(operation));
   }
 
   void check_ledger() {
@@ -251,10 +303,14 @@ class Simulation {
           }
         }
       }
-      const int closed = co_await errno_of(stream.close());
-      failed |= closed != 0;
+      if (random() % 2 == 0) {  // else its destructor delivers
+        const int closed = co_await errno_of(stream.close());
+        failed |= closed != 0;
+      }
     }
-    if (!failed && files_.content("stream") != model) complain("a stream's close kept quiet about lost bytes");
+    tally.told_lost += lost_;
+    if (!failed && !lost_ && files_.content("stream") != model) complain("a stream kept quiet about lost bytes");
+    if (failed && turns_ > 0) ++errors_seen_;
     ++ended_;
   }
 

@@ -43,9 +43,7 @@ caio::Task<> look(caio::Context& context) {
   caio::Descriptor file = co_await context.open("/etc/passwd", O_RDONLY);
   std::array<std::byte, 64> bytes;
   const std::size_t count = co_await context.read(file, bytes, 0);
-  for (std::size_t i = 0; i < count; ++i) {
-    if (bytes[i] == std::byte{'\n'}) std::puts("a line ends");
-  }
+  if (std::count(bytes.begin(), bytes.begin() + count, std::byte{'\n'}) == 0) std::puts("one long line");
   co_await context.close(file);
 }
 
@@ -96,10 +94,13 @@ done
 wait
 "${CXX:-g++}" "${objects[@]}" "${links[@]}" -o "$scratch/tests" || exit 1
 
-cases='Operation: destroyed*,Operation: moves*,Context: *'
+cases='Operation: destroyed*,Operation: moves*,Stream*,FileStream: *,Context: gathers*,Context: offload*,Context: 32*'
 mkdir "$scratch/files"
 export AIOFILE_TEST_DIR=$scratch/files
 for backend in $(backends); do
-  held env CAIO_TEST_BACKENDS="$backend" "${memcheck[@]}" "$scratch/tests" "$cases"
+  # While valgrind 3.19 waits in io_uring_enter no other thread runs: there the ring's older way, which sleeps in poll(2).
+  section=()
+  [[ $backend != uring ]] || section=(-c "uring, old kernel")
+  held env CAIO_TEST_BACKENDS="$backend" "${memcheck[@]}" "$scratch/tests" "${section[@]}" "$cases"
 done
 finish

@@ -181,12 +181,12 @@ class UringBackend final : public Backend {
     /// A descriptor that is readable when there are completions: an eventfd, since the ring's own loses wake-ups under
     /// DEFER_TASKRUN (seen on Linux 6.18, with poll and epoll). It costs a system call per turn: made when asked for.
     [[nodiscard]] int notifier() noexcept {
-      if (!notifier_) {
+      if (!notifier_ && !ended_) {
         notifier_ = detail::UniqueFd(
             system_calls.eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC));  // 1: something may have ended before
         if (notifier_ && ::io_uring_register_eventfd(&ring, notifier_.get()) != 0) notifier_ = detail::UniqueFd();
       }
-      return notifier_ ? notifier_.get() : ring.ring_fd;
+      return notifier_ || ended_ ? notifier_.get() : ring.ring_fd;
     }
     /// Before completions are looked for: what comes later signals anew.
     void drain_notifier() const noexcept {
@@ -475,7 +475,8 @@ class UringBackend final : public Backend {
     if (slots_.used() > 0 && ring_.ended()) {
       ::pollfd last{.fd = ring_.ended_fd(), .events = 0, .revents = 0};
       if (system_calls.poll(&last, 1, 0) <= 0) return;
-      while (Request* const request = slots_.remove_any()) batch.complete(*request, -dead_);
+      while (Request* const request = slots_.remove_any())
+        batch.complete(*request, request->cancel_requested ? -ECANCELED : -dead_);
     }
     if (slots_.used() == 0) ring_.drain_notifier();
   }

@@ -29,6 +29,10 @@ class PollSet {
     ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
   }
 
+  void remove(int fd) noexcept {
+    if (fd >= 0) ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  }
+
   /// The time of the earliest timer, in nanoseconds of the steady clock; 0: none.
   void arm(std::int64_t deadline) noexcept {
     if (deadline == armed_) return;

@@ -31,6 +31,11 @@ class Readiness {
            (!entries_[fd].waiters(request.is_read()).empty() || entries_[fd].occupied(request.is_read()));
   }
 
+  [[nodiscard]] bool occupied(const Request& request) const noexcept {
+    const auto fd = static_cast<std::size_t>(request.descriptor.fileno());
+    return fd < entries_.size() && entries_[fd].occupied(request.is_read());
+  }
+
   /// The pool moves its bytes: until vacate(), others must wait, or two threads would be at one stream.
   void occupy(Request& request) {
     const auto fd = static_cast<std::size_t>(request.descriptor.fileno());
@@ -57,7 +62,7 @@ class Readiness {
     if (entries_.size() <= fd) entries_.resize(fd + 1);
     Entry& entry = entries_[fd];
     // With nobody waiting, the file may have been closed and its number given to another, which the set does not know.
-    if (entry.readers.empty() && entry.writers.empty()) entry.armed = 0;
+    if (entry.readers.empty() && entry.writers.empty()) entry.armed = unknown;
     entry.waiters(request.is_read()).push_back(request);
     if (const int error = arm(entry, static_cast<int>(fd)); error != 0) {
       request.unlink();
@@ -97,10 +102,10 @@ class Readiness {
       entry.armed = 0;
       const bool ended = (event.events & (EPOLLERR | EPOLLHUP)) != 0;
       RequestList due;
-      const bool readable = (event.events & (EPOLLIN | EPOLLRDHUP)) != 0 && !entry.occupied(true);
-      const bool writable = (event.events & EPOLLOUT) != 0 && !entry.occupied(false);
-      release(entry.readers, due, ended || readable, ended);
-      release(entry.writers, due, ended || writable, ended);
+      const bool readable = (ended || (event.events & (EPOLLIN | EPOLLRDHUP)) != 0) && !entry.occupied(true);
+      const bool writable = (ended || (event.events & EPOLLOUT) != 0) && !entry.occupied(false);
+      release(entry.readers, due, readable, ended);
+      release(entry.writers, due, writable, ended);
       const bool others = !entry.readers.empty() || !entry.writers.empty();
       if (others && arm(entry, fd) != 0) {  // they try again, and are told the error
         release(entry.readers, due, true, true);
@@ -111,6 +116,8 @@ class Readiness {
   }
 
  private:
+  static constexpr std::uint32_t unknown = ~0U;  // asks the set even where nothing is wanted now: it may say EPERM
+
   struct Entry {
     RequestList readers;
     RequestList writers;

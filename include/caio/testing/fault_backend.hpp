@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -44,7 +45,8 @@ struct FaultCounts {
 /// Every request on a file passes here: nothing is done in place, whatever ContextOptions::speculate says. Pipes,
 /// terminals and sockets are not touched: the context waits for their readiness and moves their bytes itself.
 ///
-/// Around MemoryBackend all is deterministic for a script; around others, the order of completions is theirs.
+/// Around MemoryBackend all is deterministic for a script; around others, the order of completions is theirs, and what
+/// they leave to the context's pool (most of linux's, all of thread's) is not waited for by delays.
 class FaultBackend final : public Backend {
  public:
   FaultBackend(std::unique_ptr<Backend> wrapped, FaultScript script)
@@ -57,7 +59,10 @@ class FaultBackend final : public Backend {
     script_ = std::move(script);
     counts_ = {.held = counts_.held};
   }
-  [[nodiscard]] FaultCounts counts() const noexcept { return counts_; }
+  [[nodiscard]] FaultCounts counts() const {
+    const std::lock_guard lock(mutex_);
+    return counts_;
+  }
 
   [[nodiscard]] Implementation implementation() const noexcept override { return wrapped_->implementation(); }
   [[nodiscard]] std::string explain() const override { return "faults around " + wrapped_->explain(); }
@@ -68,7 +73,10 @@ class FaultBackend final : public Backend {
     while (!batch.empty()) take(batch.take());
     const bool restless = !waiting_.empty() || !returning_.empty() || !refused_.empty();
     inner_.allow(~std::size_t{0});
-    wrapped_->drive(inner_, restless ? nullptr : wait);
+    // Turns do not rush by while the wrapped backend is at work.
+    Wait brief{std::chrono::steady_clock::now() + std::chrono::milliseconds(1), {}};
+    const bool patient = restless && wait != nullptr && (inner_.held_count() > 0 || !inner_.queued().empty());
+    wrapped_->drive(inner_, patient ? &brief : restless ? nullptr : wait);
     while (!inner_.completed().empty()) completed(static_cast<Shadow&>(inner_.completed().pop_front()));
     while (!inner_.refused().empty()) refused(static_cast<Shadow&>(inner_.refused().pop_front()));
     due(returning_, [&](Shadow& shadow) {
@@ -85,6 +93,7 @@ class FaultBackend final : public Backend {
 
   void cancel(Request& request) override {
     Shadow& shadow = shadows_[request.slot];
+    shadow.cancel_requested = true;
     if (std::erase(waiting_, &shadow) > 0) {
       end(shadow, -ECANCELED);
     } else if (shadow.stage == Request::Stage::queued) {
@@ -99,7 +108,11 @@ class FaultBackend final : public Backend {
     Verdict verdict;
     {
       const std::lock_guard lock(mutex_);  // destructors of handles run on any thread
-      verdict = request.opcode == Opcode::size ? Verdict() : judge(request);
+      // As the context does, go on after interruptions, but not for ever.
+      for (int attempts = 0; attempts < 100 && request.opcode != Opcode::size; ++attempts) {
+        verdict = judge(request);
+        if (verdict.error != EINTR && verdict.error != EAGAIN) break;
+      }
     }
     const std::size_t whole = std::exchange(request.length, std::min(request.length, verdict.at_most));
     if (verdict.error == 0 || request.opcode == Opcode::close) wrapped_->at_once(request);
@@ -175,13 +188,13 @@ class FaultBackend final : public Backend {
   void completed(Shadow& shadow) {
     const bool close_fails = shadow.opcode == Opcode::close && shadow.verdict.error != 0 && shadow.result >= 0;
     end(shadow, close_fails ? -shadow.verdict.error : shadow.result);
-    shadow.turns += shadow.verdict.turns_after;
   }
 
-  /// Whoever is refused goes to the context's pool, which knows nothing of the script: a short count is made here.
+  /// Whoever is refused goes to the context's pool, which knows nothing of the script: what meets with a fault is done
+  /// here.
   void refused(Shadow& shadow) {
-    const bool closes = shadow.opcode == Opcode::close && shadow.verdict.error != 0;
-    if (closes || shadow.verdict.at_most < std::numeric_limits<std::size_t>::max()) {
+    const Verdict& verdict = shadow.verdict;
+    if (verdict.error != 0 || verdict.turns_after > 0 || verdict.at_most < std::numeric_limits<std::size_t>::max()) {
       wrapped_->at_once(shadow);
       return completed(shadow);
     }
@@ -192,7 +205,7 @@ class FaultBackend final : public Backend {
   void end(Shadow& shadow, std::int64_t result) {
     shadow.result = result;
     shadow.stage = Request::Stage::ended;
-    shadow.turns = 1;
+    shadow.turns = 1 + shadow.verdict.turns_after;
     returning_.push_back(&shadow);
   }
 
@@ -231,7 +244,7 @@ class FaultBackend final : public Backend {
 
   std::unique_ptr<Backend> wrapped_;
   FaultScript script_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   FaultCounts counts_;
   DrivenBatch inner_;
   std::deque<Shadow> shadows_;

@@ -2,12 +2,14 @@
 // What goes wrong in a test: the nth write finds the disk full, reads stop short, completions come late and out of
 // order.
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
 #include <random>
+#include <stdexcept>
 #include <vector>
 
 #include <caio/config.hpp>
@@ -16,7 +18,7 @@
 namespace caio::inline CAIO_ABI::testing {
 
 /// Which of the requests that a rule is for, counted from 1 in the order in which they reach the backend. A retry after
-/// EINTR, and the rest of a short count, are requests of their own.
+/// EINTR, and the rest of a short count, are requests of their own; so is what a destructor does.
 struct Occurrence {
   std::uint64_t first;
   std::uint64_t last;
@@ -56,8 +58,9 @@ class FaultScript {
   /// Faults at random, the same for the same seed. Tell the seed when a test fails.
   explicit FaultScript(std::uint64_t seed, FaultRates rates = {}) : rates_(rates), random_(seed) {}
 
-  /// Requests of that kind fail with `error` (an errno).
+  /// Requests of that kind fail with `error` (an errno). std::invalid_argument for what is none, and for a 0th request.
   FaultScript& fail(std::optional<Opcode> kind, Occurrence which, int error) {
+    if (error <= 0) throw std::invalid_argument("FaultScript::fail: not an errno");
     return add(kind, which, {.error = error});
   }
   /// Reads or writes move at most `bytes`: 1 is the shortest that a kernel gives, 0 an end of file that is none. On
@@ -75,18 +78,17 @@ class FaultScript {
     return add(kind, which, {.turns_after = turns});
   }
 
-  /// What happens to the next request. The first rule that says something about a fault counts for it.
+  /// What happens to the next request. Rules go before chance, and the first of them that names an error counts; the
+  /// shortest count and the longest delays do.
   [[nodiscard]] Verdict judge(const Request& request) {
-    Verdict verdict = random_verdict(request);
+    const Verdict chance = random_verdict(request);
+    Verdict verdict;
     for (Rule& rule : rules_) {
       if (rule.kind && *rule.kind != request.opcode) continue;
       const std::uint64_t nth = ++rule.seen;
-      if (nth < rule.which.first || nth > rule.which.last) continue;
-      if (rule.verdict.error != 0) verdict.error = rule.verdict.error;
-      if (rule.verdict.at_most < verdict.at_most) verdict.at_most = rule.verdict.at_most;
-      verdict.turns_before += rule.verdict.turns_before;
-      verdict.turns_after += rule.verdict.turns_after;
+      if (nth >= rule.which.first && nth <= rule.which.last) merge(verdict, rule.verdict);
     }
+    merge(verdict, chance);
     return verdict;
   }
 
@@ -98,7 +100,15 @@ class FaultScript {
     std::uint64_t seen = 0;
   };
 
+  static void merge(Verdict& verdict, const Verdict& other) {
+    if (verdict.error == 0) verdict.error = other.error;
+    verdict.at_most = std::min(verdict.at_most, other.at_most);
+    verdict.turns_before = std::max(verdict.turns_before, other.turns_before);
+    verdict.turns_after = std::max(verdict.turns_after, other.turns_after);
+  }
+
   FaultScript& add(std::optional<Opcode> kind, Occurrence which, const Verdict& verdict) {
+    if (which.first == 0) throw std::invalid_argument("FaultScript: requests are counted from 1");
     rules_.push_back({kind, which, verdict});
     return *this;
   }

@@ -111,6 +111,16 @@ TEST_CASE("Mailbox: a signal that comes after its job was taken does not keep it
   CHECK_FALSE(readable(mailbox));
 }
 
+TEST_CASE("Mailbox: a sleep that a push has prevented takes the signal of the one before") {
+  Mailbox mailbox;
+  Job job;
+  REQUIRE(mailbox.prepare_sleep());
+  mailbox.push(job);
+  CHECK_FALSE(mailbox.prepare_sleep());
+  CHECK(mailbox.take() == &job);
+  CHECK_FALSE(readable(mailbox));
+}
+
 TEST_CASE("Mailbox: a late signal does not hide a later one") {
   Mailbox mailbox;
   std::array<Job, 2> jobs;

@@ -316,3 +316,37 @@ TEST_CASE("FaultBackend: what chance does is the same for the same seed") {
   CHECK(history(3) == history(3));
   CHECK(history(3) != history(4));
 }
+
+TEST_CASE("FaultBackend: a destructor goes on after interruptions, as the context does") {
+  for (const int error : {EINTR, EAGAIN}) {
+    MemoryFiles files;
+    Context context(std::make_unique<FaultBackend>(std::make_unique<MemoryBackend>(files),
+                                                   FaultScript().fail(Opcode::write, 1, error)));
+    context.on_lost_data([](const caio::LostData&) { CHECK(false); });
+    context.run([]() -> Task<> {
+      auto stream = co_await aiofile::async_open("file", "w", {.buffering = 100});
+      co_await stream.write("gathered");
+    }());
+    CHECK(files.content("file") == "gathered");
+  }
+}
+
+TEST_CASE("FaultBackend: what is held back and fails comes late, too") {
+  MemoryFiles files;
+  files.write("file", "0123456789");
+  FaultScript script;
+  script.hold_back(Opcode::read, 1, 5).fail(Opcode::read, 1, EIO);
+  Context context(std::make_unique<FaultBackend>(std::make_unique<MemoryBackend>(files), script));
+  std::vector<int> order;
+  context.run([](std::vector<int>& ended) -> Task<> {
+    AIOFile file = co_await AIOFile("file", "r");
+    auto read = [](AIOFile& from, int number, std::vector<int>& list) -> Task<> {
+      const int error = co_await errno_of(from.read(1));
+      CHECK(error == (number == 0 ? EIO : 0));
+      list.push_back(number);
+    };
+    co_await caio::gather(read(file, 0, ended), read(file, 1, ended));
+    co_await file.close();
+  }(order));
+  CHECK(order == std::vector{1, 0});
+}

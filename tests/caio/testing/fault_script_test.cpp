@@ -1,6 +1,7 @@
 #include <caio/testing/fault_script.hpp>
 
 #include <cerrno>
+#include <stdexcept>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -110,4 +111,18 @@ TEST_CASE("FaultScript: chance spares closing all but delays") {
   }
   script.fail(Opcode::close, every, EIO);
   CHECK(judge(script, Opcode::close).error == EIO);
+}
+
+TEST_CASE("FaultScript: the first rule that names an error counts, and goes before chance") {
+  FaultScript script(1, {.errors = 100});
+  script.fail(Opcode::write, from(1), ENOSPC).fail(any_request, every, EDQUOT);
+  CHECK(judge(script, Opcode::write).error == ENOSPC);
+  CHECK(judge(script, Opcode::read).error == EDQUOT);
+}
+
+TEST_CASE("FaultScript: what cannot be meant is an error at once") {
+  FaultScript script;
+  CHECK_THROWS_AS(script.fail(Opcode::write, 1, -EIO), std::invalid_argument);
+  CHECK_THROWS_AS(script.fail(Opcode::write, 1, 0), std::invalid_argument);
+  CHECK_THROWS_AS(script.shorten(Opcode::write, 0, 1), std::invalid_argument);
 }

@@ -160,3 +160,11 @@ TEST_CASE("MemoryBackend: a handle that goes without close() lets go, and a stre
     CHECK(files.content("stream") == "gathered");
   }(disk.files));
 }
+
+TEST_CASE("MemoryBackend: closes a pipe of the system's") {
+  Disk disk;
+  const support::Pipe pipe;
+  const int copy = ::dup(pipe.reader.get());
+  disk.context.run([](Context& context, int fd) -> Task<> { co_await context.close(fd); }(disk.context, copy));
+  CHECK(::fcntl(copy, F_GETFD) == -1);
+}

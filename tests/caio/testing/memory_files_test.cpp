@@ -3,6 +3,7 @@
 #include <aiofile/aiofile.hpp>
 #include <caio/testing/memory_backend.hpp>
 #include <memory>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -137,4 +138,42 @@ TEST_CASE("MemoryFiles: a full disk stops a write short, and then refuses") {
     co_await file.close();
   });
   CHECK(files.content("file") == std::string("A\0\0yz", 5));
+}
+
+TEST_CASE("MemoryFiles: the disk counts what is open and has no name any more") {
+  MemoryFiles files;
+  files.write("old", "12345");
+  files.set_capacity(8);
+  with(files, [&files]() -> Task<> {
+    AIOFile old = co_await AIOFile("old", "r+");
+    files.remove("old");
+    AIOFile fresh = co_await AIOFile("fresh", "w");
+    const auto refused = co_await caio::as_result(fresh.write("abcde"));
+    CHECK(refused.error().value() == ENOSPC);
+    co_await old.close();
+    CHECK_YIELDS(fresh.write("abcde"), 5U);
+    co_await fresh.close();
+  });
+  files.set_capacity(~std::uint64_t{0});
+  with(files, [&files]() -> Task<> {
+    AIOFile file = co_await AIOFile("fresh", "r+");
+    files.remove("fresh");
+    CHECK_YIELDS(file.write("more", 100), 4U);
+    co_await file.truncate(3);
+    co_await file.close();
+  });
+}
+
+TEST_CASE("MemoryFiles: a file may outlive them and its context") {
+  std::optional<AIOFile> file;
+  {
+    MemoryFiles files;
+    files.write("file", "content");
+    Context context(std::make_unique<MemoryBackend>(files));
+    context.run([](std::optional<AIOFile>& place) -> Task<> {
+      place.emplace("file");
+      co_await place->open();
+    }(file));
+  }
+  CHECK_FALSE(file->closed());
 }
