@@ -129,7 +129,7 @@ TEST_CASE("FaultBackend: a read of 0 is a false end of the file, a write of 0 an
 
 TEST_CASE("FaultBackend: EINTR and EAGAIN reach nobody") {
   FaultScript script;
-  for (const std::uint64_t nth : {1, 3}) script.fail(caio::testing::any_request, nth, EINTR);
+  for (const std::uint64_t nth : {1U, 3U}) script.fail(caio::testing::any_request, nth, EINTR);
   script.fail(Opcode::read, 1, EAGAIN).fail(Opcode::write, 1, EAGAIN).fail(Opcode::close, 1, EINTR);
   everywhere(script, [](Context&, std::string path, const FaultBackend& faults) -> Task<> {
     AIOFile file = co_await AIOFile(path, "r+");
