@@ -170,7 +170,7 @@ class [[nodiscard]] StreamReadInto final : public InputOperation {
     }
     const std::string_view here = input().bytes();
     count_ = here.size();
-    std::memcpy(memory_.data(), here.data(), count_);
+    if (count_ > 0) std::memcpy(memory_.data(), here.data(), count_);
     directly_ = true;
     opcode = caio::Opcode::read;
     to_pool = false;

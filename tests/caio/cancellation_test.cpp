@@ -61,14 +61,8 @@ class Ground {
   int cancelled = 0;
 
   Task<> occupy_pool() {
-    std::future<void> until = release.get_future();
-    std::atomic<bool> begun = false;
-    auto hold = [&] {
-      begun = true;
-      until.wait();
-    };
-    group_.spawn(held(hold));
-    while (!begun) co_await context.schedule();
+    group_.spawn(hold());
+    while (!begun_) co_await context.schedule();
     stream_.emplace(co_await aiofile::async_open(taken.reader.get(), "rb", {.context = &context}));
     group_.spawn(read_stream());
     co_await context.schedule();
@@ -95,12 +89,16 @@ class Ground {
   }
 
  private:
-  template <class Function>
-  Task<> held(Function& function) {
-    co_await context.offload([&function] { function(); });
+  Task<> hold() {
+    co_await context.offload([this] {
+      begun_ = true;
+      until_.wait();
+    });
   }
   Task<> read_stream() { co_await stream_->read(1); }
 
+  std::future<void> until_ = release.get_future();
+  std::atomic<bool> begun_{false};
   std::optional<aiofile::FileStream> stream_;
   TaskGroup group_;
 };

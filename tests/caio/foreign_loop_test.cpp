@@ -605,12 +605,12 @@ TEST_CASE("Foreign loop: a context ends while the loop watches it") {
 
 TEST_CASE("Foreign loop: a wake-up that is lost is noticed") {
   for (const bool honest : {true, false}) {
-    Context context(std::make_unique<SlowBackend>(honest), {.speculate = false});
-    EpollLoop loop(0, honest ? 10s : 200ms);
-    loop.watch(context);
     const Blocks blocks(1);
     const Fd file = blocks.open();
     Reads reads(blocks, file.get(), 1);
+    Context context(std::make_unique<SlowBackend>(honest), {.speculate = false});
+    EpollLoop loop(0, honest ? 10s : 200ms);
+    loop.watch(context);
     reads.spawn_on(context, 1);
     CHECK(loop.run_until([&] { return reads.ended(); }) == honest);
   }

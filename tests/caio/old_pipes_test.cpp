@@ -127,9 +127,10 @@ TEST_CASE("Old pipes: several at once on a device that cannot be polled") {
         return support::errno_of(context.write(device.get(), bytes_of("text"), -1));
       });
       CHECK(written == std::vector<int>(3, ENOSPC));
-      std::array<std::byte, 64> room{};
-      const auto read = co_await caio::gather(
-          support::numbers(3), [&](int) { return support::errno_of(context.read(device.get(), room, -1)); });
+      std::array<std::array<std::byte, 64>, 3> rooms{};
+      const auto read = co_await caio::gather(support::numbers(3), [&](int number) {
+        return support::errno_of(context.read(device.get(), rooms[static_cast<std::size_t>(number)], -1));
+      });
       CHECK(read == std::vector<int>(3, 0));
     }
   });
