@@ -1,5 +1,7 @@
 #include <caio/request.hpp>
 
+#include <sys/mman.h>
+
 #include <array>
 #include <cstddef>
 
@@ -46,13 +48,18 @@ TEST_CASE("Request: consume() leaves the descriptor's own position alone") {
 }
 
 TEST_CASE("Request: consume() counts beyond 4 GiB") {
+  constexpr std::size_t length = std::size_t{6} << 30;
+  void* const memory = ::mmap(nullptr, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  REQUIRE(memory != MAP_FAILED);
   Request request;
-  request.length = std::size_t{6} << 30;
+  request.buffer = memory;
+  request.length = length;
   request.offset = std::int64_t{1} << 40;
   request.consume(std::size_t{5} << 30);
   CHECK(request.length == std::size_t{1} << 30);
   CHECK(request.moved == std::size_t{5} << 30);
   CHECK(request.offset == (std::int64_t{1} << 40) + (std::int64_t{5} << 30));
+  ::munmap(memory, length);
 }
 
 TEST_CASE("Request: knows which opcodes read, which write, and which take one buffer") {
