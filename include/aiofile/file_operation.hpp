@@ -121,7 +121,7 @@ class FileOperation : public caio::OperationBase {
     }
     if (!file().idle()) return;
     if (!file().closers.empty()) engine().unpark(file().closers.front());
-    if (file().close_when_idle) file().close(engine());
+    if (file().close_when_idle) file().close(&engine());
   }
 
   FileRef file_;

@@ -113,7 +113,7 @@ class [[nodiscard]] CloseFileOperation : public LifecycleOperation {
     if (submitted_ && result != -ECANCELED) {
       forget();
     } else if (open_file().idle()) {
-      open_file().close(engine());
+      open_file().close(&engine());
     } else {
       open_file().close_when_idle = true;
     }
@@ -149,7 +149,7 @@ class [[nodiscard]] CloseFileOperation : public LifecycleOperation {
 
   void refused() noexcept override {
     result = 0;
-    if (state().life == Life::open && --open_file().owners == 0) open_file().close(engine());
+    if (state().life == Life::open && --open_file().owners == 0) open_file().close(&engine());
     state().life = Life::closed;
   }
 
@@ -188,7 +188,7 @@ class [[nodiscard]] CloseFileOperation : public LifecycleOperation {
 
   bool closed() noexcept {
     if (result == -ECANCELED || result == -EOWNERDEAD) {  // the context has ended
-      open_file().close(engine());
+      open_file().close(&engine());
       result = 0;
     }
     forget();

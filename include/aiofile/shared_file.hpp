@@ -56,9 +56,9 @@ struct OpenFile {
     engine.unpark(*leader);
   }
   /// Lets go of the descriptor at once. For destructors.
-  void close(caio::Engine& engine) noexcept {
+  void close(caio::Engine* engine) noexcept {
     const caio::Descriptor closed = std::exchange(descriptor, caio::Descriptor());
-    if (!borrowed && closed.fileno() >= 0) engine.close_at_once(closed);
+    if (!borrowed && closed.fileno() >= 0) engine->close_at_once(closed);
   }
 };
 
@@ -73,8 +73,8 @@ class FileState {
   FileState& operator=(const FileState&) = delete;
 
   ~FileState() {
-    if (life == Life::open && --file->owners == 0) file->close(*engine);
-    if (life == Life::closing) file->close(*engine);  // its close() was destroyed on the way
+    if (life == Life::open && --file->owners == 0) file->close(engine.get());
+    if (life == Life::closing) file->close(engine.get());  // its close() was destroyed on the way
   }
 
   const std::filesystem::path path;

@@ -413,7 +413,7 @@ TEST_CASE("Selection: io_uring works for a user with 64 KiB of locked memory") {
 
 TEST_CASE("Selection: out of descriptors, a context works or says why not") {
   // UBSan needs descriptors of its own to look at an exception's type.
-  for (int spare = caio::detail::recycles_frames ? 0 : 4; spare < 12; ++spare) {
+  for (int spare = caio::detail::recycles_frames ? 0 : 6; spare < 12; ++spare) {
     INFO("with " << spare << " descriptors to spare");
     const ChildResult child = in_fresh_child([spare] {
       const support::Fd file(::memfd_create("caio-test", MFD_CLOEXEC));
