@@ -21,20 +21,8 @@ using caio::Task;
 using caio::TaskGroup;
 using outcome::pattern;
 using outcome::Pipe;
+using outcome::store;
 using support::TemporaryDirectory;
-
-namespace {
-
-Task<> store(FileStream& stream, std::int64_t size, std::string& text, int& error) {
-  try {
-    text = co_await stream.read(size);
-    error = 0;
-  } catch (const aiofile::FileError& failure) {
-    error = failure.code().value();
-  }
-}
-
-}  // namespace
 
 TEST_CASE("Cursor operation: all run in the order they were started") {
   const TemporaryDirectory directory;

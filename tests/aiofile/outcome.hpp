@@ -111,4 +111,15 @@ struct Pipe {
   explicit Pipe(std::pair<int, int> ends) : reading(ends.first), writing(ends.second) {}
 };
 
+/// What a stream's read gives, or the errno with which it fails.
+template <class Stream>
+caio::Task<> store(Stream& stream, std::int64_t size, std::string& text, int& error) {
+  try {
+    text = co_await stream.read(size);
+    error = 0;
+  } catch (const aiofile::FileError& failure) {
+    error = failure.code().value();
+  }
+}
+
 }  // namespace outcome

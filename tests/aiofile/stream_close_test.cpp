@@ -28,21 +28,9 @@ using outcome::on_plain_backends;
 using outcome::pattern;
 using outcome::Pipe;
 using outcome::ReplacedCalls;
+using outcome::store;
 using support::content_of;
 using support::TemporaryDirectory;
-
-namespace {
-
-Task<> store(FileStream& stream, std::int64_t size, std::string& text, int& error) {
-  try {
-    text = co_await stream.read(size);
-    error = 0;
-  } catch (const aiofile::FileError& failure) {
-    error = failure.code().value();
-  }
-}
-
-}  // namespace
 
 TEST_CASE("StreamClose: waits for what was started, and what is started after it is EBADF") {
   const TemporaryDirectory directory;

@@ -30,20 +30,8 @@ using caio::Task;
 using caio::TaskGroup;
 using outcome::error_of;
 using outcome::pattern;
+using outcome::store;
 using support::TemporaryDirectory;
-
-namespace {
-
-Task<> store(FileStream& stream, std::int64_t size, std::string& text, int& error) {
-  try {
-    text = co_await stream.read(size);
-    error = 0;
-  } catch (const aiofile::FileError& failure) {
-    error = failure.code().value();
-  }
-}
-
-}  // namespace
 
 TEST_CASE("FileStream: says what it is") {
   const TemporaryDirectory directory;
