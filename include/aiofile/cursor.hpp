@@ -20,8 +20,8 @@
 #include <aiofile/output.hpp>
 #include <aiofile/shared_file.hpp>
 #include <caio/config.hpp>
-#include <caio/detail/in_place.hpp>
 #include <caio/detail/list.hpp>
+#include <caio/detail/streams.hpp>
 #include <caio/engine.hpp>
 #include <caio/execute.hpp>
 

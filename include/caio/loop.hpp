@@ -12,6 +12,7 @@
 #include <caio/config.hpp>
 #include <caio/detail/sleep.hpp>
 #include <caio/engine.hpp>
+#include <caio/engine_turns.hpp>
 
 namespace caio::inline CAIO_ABI {
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <caio/detail/unique_fd.hpp>
+#include <caio/request.hpp>
 #include <caio/task.hpp>
 #include <cstddef>
 #include <filesystem>
@@ -31,6 +32,16 @@ struct Pipe {
   Fd reader;
   Fd writer;
 };
+
+inline caio::Request request_of(caio::Opcode opcode, int fd, void* buffer, std::size_t length, std::int64_t offset) {
+  caio::Request request;
+  request.opcode = opcode;
+  request.descriptor = caio::Descriptor(fd);
+  request.buffer = buffer;
+  request.length = length;
+  request.offset = offset;
+  return request;
+}
 
 inline std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 inline std::span<std::byte> room_in(std::string& text) { return std::as_writable_bytes(std::span(text)); }

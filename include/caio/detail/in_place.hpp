@@ -1,10 +1,7 @@
 #pragma once
-// Work done on the context's own thread without suspending: page-cache hits, small buffered writes, and transfers on
-// streams that are ready.
+// Work done on the context's own thread without suspending: page-cache hits and small buffered writes.
 
-#include <limits.h>
-#include <poll.h>
-#include <signal.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 #include <algorithm>
@@ -132,70 +129,5 @@ class Speculation {
   std::size_t bytes_ = most_bytes;
   WriteGate gate_;
 };
-
-/// Keeps a write to a pipe without a reader from killing the program: the error says it all.
-class NoSigpipe {
- public:
-  explicit NoSigpipe(bool wanted) noexcept : wanted_(wanted) {
-    if (!wanted_) return;
-    ::sigemptyset(&pipe_);
-    ::sigaddset(&pipe_, SIGPIPE);
-    ::sigset_t pending;
-    ::sigpending(&pending);
-    was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
-    ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
-  }
-  NoSigpipe(const NoSigpipe&) = delete;
-  NoSigpipe& operator=(const NoSigpipe&) = delete;
-  ~NoSigpipe() {
-    if (!wanted_) return;
-    if (raised_ && !was_pending_) {
-      const ::timespec now{};
-      ::sigtimedwait(&pipe_, nullptr, &now);
-    }
-    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-  }
-  void raised() noexcept { raised_ = true; }
-
- private:
-  bool wanted_;
-  bool was_pending_ = false;
-  bool raised_ = false;
-  ::sigset_t pipe_{};
-  ::sigset_t before_{};
-};
-
-/// Whether a read (or write) on this stream would find something to do now; errors and hang-ups count.
-inline bool stream_is_ready(const Request& request) noexcept {
-  ::pollfd polled{.fd = request.descriptor.fileno(),
-                  .events = static_cast<short>(request.is_read() ? POLLIN : POLLOUT),
-                  .revents = 0};
-  return system_calls.poll(&polled, 1, 0) != 0;
-}
-
-/// Transfers on a stream that is ready. False: RWF_NOWAIT is refused there. Otherwise `result` is filled in, EAGAIN
-/// meaning that somebody else was faster.
-inline bool transfer_nowait(Request& request) noexcept {
-  const bool vectored = !request.is_scalar_transfer();
-  const ::iovec single{request.buffer, std::min(request.length, longest_copy)};
-  const ::iovec* const vectors = vectored ? request.vectors : &single;
-  const int count = vectored ? static_cast<int>(request.length) : 1;
-  const auto transfer = request.is_read()
-                            ? +[](int fd, const ::iovec* v, int n,
-                                  ::off_t offset) { return system_calls.preadv2(fd, v, n, offset, RWF_NOWAIT); }
-                            : +[](int fd, const ::iovec* v, int n, ::off_t offset) {
-                                return system_calls.pwritev2(fd, v, n, offset, RWF_NOWAIT);
-                              };
-  NoSigpipe guard(request.is_write());
-  std::int64_t result = outcome(transfer(request.descriptor.fileno(), vectors, count, request.offset));
-  if (result == -ESPIPE) {
-    request.offset = -1;
-    result = outcome(transfer(request.descriptor.fileno(), vectors, count, request.offset));
-  }
-  if (result == -EPIPE) guard.raised();
-  if (result == -EOPNOTSUPP || result == -ENOSYS) return false;
-  request.result = result;
-  return true;
-}
 
 }  // namespace caio::inline CAIO_ABI::detail
