@@ -146,7 +146,8 @@ class Context {
     return outcome.take();
   }
 
-  /// Starts a task in its turn; the context owns it. A failure goes to `on_error`, or to std::terminate.
+  /// Starts a task in its turn; the context owns it. A failure goes to `on_error`, or to std::terminate, unless it is
+  /// only the operation_canceled of a wait that the context's end has cut short.
   void spawn(Task<> task, std::function<void(std::exception_ptr)> on_error = {}) {
     Loop::adopt(*engine_);
     detail::Spawned::start(*engine_, std::move(task), std::move(on_error));

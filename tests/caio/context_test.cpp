@@ -12,11 +12,14 @@
 
 #include <array>
 #include <chrono>
+#include <exception>
+#include <functional>
 #include <future>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 #include <thread>
 
 #include "caio/descriptors.hpp"
@@ -1009,6 +1012,54 @@ TEST_CASE("Context: the failure of a spawned task goes to on_error") {
     co_await context.schedule();
     CHECK(message == "spawned");
   });
+}
+
+TEST_CASE("Context: a spawned task that waits when its context ends is no failure") {
+  for (const bool watched : {false, true}) {
+    std::error_code told;
+    {
+      Context context;
+      std::function<void(std::exception_ptr)> on_error;
+      if (watched) {
+        on_error = [&told](const std::exception_ptr& error) {
+          try {
+            std::rethrow_exception(error);
+          } catch (const std::system_error& failure) {
+            told = failure.code();
+          }
+        };
+      }
+      context.spawn([](Context& each) -> Task<> { co_await each.sleep_for(1h); }(context), std::move(on_error));
+      context.run([](Context& each) -> Task<> { co_await each.schedule(); }(context));
+    }
+    CHECK((told == std::errc::operation_canceled) == watched);
+  }
+}
+
+TEST_CASE("Context: a spawned task that answers its context's end with another failure terminates") {
+  const ::pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    std::set_terminate([] { ::_exit(7); });
+    {
+      Context context(caio::Implementation::blocking);
+      context.spawn([](Context& each) -> Task<> {
+        bool slept = true;
+        try {
+          co_await each.sleep_for(1h);
+        } catch (const std::system_error&) {
+          slept = false;
+        }
+        if (!slept) throw std::runtime_error("spawned");
+      }(context));
+      context.poll();
+    }
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 7);
 }
 
 TEST_CASE("Context: the failure of a spawned task without on_error terminates") {

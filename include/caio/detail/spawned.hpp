@@ -5,6 +5,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <system_error>
 #include <utility>
 
 #include <caio/config.hpp>
@@ -55,7 +56,7 @@ class Spawned {
   };
 
   static void start(Engine& engine, Task<> task, std::function<void(std::exception_ptr)> on_error) {
-    const Spawned spawned = body(std::move(task), std::move(on_error));
+    const Spawned spawned = body(engine, std::move(task), std::move(on_error));
     spawned.promise_->engine_ = &engine;
     Job& launch = spawned.promise_->launch_;
     if (engine.on_own_thread()) {
@@ -68,12 +69,26 @@ class Spawned {
  private:
   explicit Spawned(promise_type& promise) noexcept : promise_(&promise) {}
 
-  static Spawned body(Task<> task, std::function<void(std::exception_ptr)> on_error) {
+  static Spawned body(Engine& engine, Task<> task, std::function<void(std::exception_ptr)> on_error) {
     try {
       co_await std::move(task);
     } catch (...) {
-      if (!on_error) std::terminate();
-      on_error(std::current_exception());
+      if (on_error) {
+        on_error(std::current_exception());
+      } else if (!ended_with(engine)) {
+        std::terminate();
+      }
+    }
+  }
+
+  /// Whether the exception that is being handled is only what the end of its context does to a task that waits.
+  static bool ended_with(const Engine& engine) noexcept {
+    try {
+      throw;
+    } catch (const std::system_error& error) {
+      return engine.ended() && error.code() == std::errc::operation_canceled;
+    } catch (...) {
+      return false;
     }
   }
 
