@@ -11,6 +11,7 @@
 #include <aiofile/reader.hpp>
 #include <aiofile/stream.hpp>
 #include <aiofile/text.hpp>
+#include <aiofile/whole_file.hpp>
 #include <aiofile/writer.hpp>
 #include <caio/caio.hpp>
 #include <caio/config.hpp>

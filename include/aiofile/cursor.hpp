@@ -111,8 +111,24 @@ class Cursor {
   [[nodiscard]] std::uint64_t write_position() const noexcept {
     return file->mode.appending && output.empty() ? end() : position();
   }
-  /// `count` bytes were added to the output.
-  void gathered(std::size_t count) { move(output.end(), count); }
+  /// Whether the output has room for so many bytes from here.
+  [[nodiscard]] bool takes(std::size_t size) const noexcept {
+    return output.takes(size, positional() ? position() : output.end(), buffering_);
+  }
+  void add(std::string_view bytes) {
+    output.add(bytes, write_position());
+    move(output.end(), bytes.size());
+  }
+  /// Adds text to the output without an operation. False: it needs one.
+  bool gather(std::string_view text) {
+    if (text.size() > buffering_ || !on_hand() || !file->mode.writable || file->transcodes() || file->engine->ended()) {
+      return false;
+    }
+    refresh();
+    if (text.empty() || !takes(text.size())) return false;
+    add(text);
+    return true;
+  }
   /// `count` bytes were written to the file.
   void wrote(std::size_t count) { move(file->mode.appending ? end() : position() + count, count); }
 
@@ -154,13 +170,14 @@ class Cursor {
   }
 
   /// Whether what is here may be taken without an operation. False on other threads, which may look at nothing more.
-  [[nodiscard]] bool at_hand() const noexcept {
-    return file->engine && file->engine->on_own_thread() && file->life == FileState::Life::open && turns_.empty() &&
-           output.empty() && changes_ == file->file->changes;
-  }
+  [[nodiscard]] bool at_hand() const noexcept { return on_hand() && output.empty() && changes_ == file->file->changes; }
 
  private:
   friend Turn;
+
+  [[nodiscard]] bool on_hand() const noexcept {
+    return file->engine && file->engine->on_own_thread() && file->life == FileState::Life::open && turns_.empty();
+  }
 
   static constexpr std::size_t first_ahead = 8 * 1024;
   static constexpr std::size_t most_ahead = 64 * 1024;

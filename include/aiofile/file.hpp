@@ -25,6 +25,7 @@
 #include <aiofile/write_operation.hpp>
 #include <caio/config.hpp>
 #include <caio/context.hpp>
+#include <caio/detail/prompt.hpp>
 
 namespace aiofile::inline CAIO_ABI {
 
@@ -115,27 +116,26 @@ class AIOFile {
   }
   /// Fills `memory` unless the end comes first; yields the number of bytes (std::size_t). Nothing is allocated.
   auto read_into(std::span<std::byte> memory, std::uint64_t offset = 0) {
-    return detail::ReadIntoOperation(state_, memory, detail::checked_offset(offset, "AIOFile::read_into"));
+    return caio::detail::Prompt(
+        detail::ReadIntoAttempt(state_, memory, detail::checked_offset(offset, "AIOFile::read_into")));
   }
 
   /// Writes all of it or fails; yields the number of bytes (std::size_t). Mode 'a', or O_APPEND: at the end, whatever
   /// the offset. A write beyond the end leaves a hole that reads as zeros.
   auto write(std::string_view text, std::uint64_t offset = 0) {
-    return detail::WriteOperation<std::string_view>(state_, text, detail::checked_offset(offset, "AIOFile::write"),
-                                                    !state_->mode.binary);
+    return detail::write_to_file(state_, text, detail::checked_offset(offset, "AIOFile::write"), !state_->mode.binary);
   }
   template <std::same_as<std::string> S>
   auto write(S&& text, std::uint64_t offset = 0) {
-    return detail::WriteOperation<std::string>(state_, std::move(text),
-                                               detail::checked_offset(offset, "AIOFile::write"), !state_->mode.binary);
+    return detail::write_to_file(state_, std::move(text), detail::checked_offset(offset, "AIOFile::write"),
+                                 !state_->mode.binary);
   }
   auto write_bytes(std::span<const std::byte> bytes, std::uint64_t offset = 0) {
-    return detail::WriteOperation<std::span<const std::byte>>(
-        state_, bytes, detail::checked_offset(offset, "AIOFile::write_bytes"), false);
+    return detail::write_to_file(state_, bytes, detail::checked_offset(offset, "AIOFile::write_bytes"), false);
   }
   auto write_bytes(std::vector<std::byte>&& bytes, std::uint64_t offset = 0) {
-    return detail::WriteOperation<std::vector<std::byte>>(
-        state_, std::move(bytes), detail::checked_offset(offset, "AIOFile::write_bytes"), false);
+    return detail::write_to_file(state_, std::move(bytes), detail::checked_offset(offset, "AIOFile::write_bytes"),
+                                 false);
   }
 
   /// Make durable every write of this file and its clones that was started before. Concurrent ones share a system call.

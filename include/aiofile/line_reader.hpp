@@ -1,6 +1,7 @@
 #pragma once
 // LineReader: a file's lines.
 
+#include <algorithm>
 #include <bit>
 #include <concepts>
 #include <coroutine>
@@ -21,6 +22,7 @@
 #include <aiofile/separator.hpp>
 #include <aiofile/stream_read.hpp>
 #include <caio/config.hpp>
+#include <caio/detail/prompt.hpp>
 
 namespace aiofile::inline CAIO_ABI {
 
@@ -39,65 +41,81 @@ class LineCutter : public std::enable_shared_from_this<LineCutter> {
   /// Consumes the next line. False: there is no whole one here. `searched`: bytes that do not end one.
   bool cut(std::size_t searched = 0) noexcept {
     Input& input = cursor_->input;
-    if (places_ == 0 || generation_ != input.generation() || next_ != input.begin()) {
-      if (!find(searched)) return false;
-    }
+    const bool known = generation_ == input.generation() && next_ == input.begin();
+    if ((!known || next_end_ == ends_count_) && !find(searched, !known)) return false;
     begin_ = next_;
-    next_ = block_ + std::countr_zero(places_) + separator_.size();
-    places_ &= places_ - 1;
+    next_ = window_ + ends_[next_end_++];
     input.consume(static_cast<std::size_t>(next_ - begin_));
     return true;
   }
   /// The line that was cut off. Put together here, of pointers: copies of a view just written would be slow.
   [[nodiscard]] std::string_view line() const noexcept { return {begin_, static_cast<std::size_t>(next_ - begin_)}; }
 
+  /// Consumes all lines that are whole, and adds them to the batch; fewer when memory runs out.
+  void cut_all() noexcept {
+    const char* const first = next_;
+    try {
+      while (next_end_ < ends_count_ || find(0, false)) {
+        do {
+          const char* const end = window_ + ends_[next_end_];
+          batch.emplace_back(next_, static_cast<std::size_t>(end - next_));  // where this fails nothing is taken
+          next_ = end;
+        } while (++next_end_ < ends_count_);
+      }
+    } catch (const std::bad_alloc&) {
+    }
+    cursor_->input.consume(static_cast<std::size_t>(next_ - first));
+  }
+
   /// Lines of the last batch.
   std::vector<std::string_view> batch;
 
  private:
-  /// Sets block_ and places_ so that they tell the next ends of lines. False: there is none.
-  bool find(std::size_t searched) noexcept {
-    const std::string_view content = cursor_->input.content();
-    if (content.empty()) return false;
-    if (separator_.size() > 1) {
-      places_ = 0;
-      generation_ = cursor_->input.generation();
-      next_ = content.data();
-      const std::size_t size = end_of_line(content, separator_, searched);
-      if (size == 0) return false;
-      block_ = next_ + size - separator_.size();
-      places_ = 1;
-      return true;
-    }
-    if (next_ != content.data() || generation_ != cursor_->input.generation()) {
-      generation_ = cursor_->input.generation();
-      next_ = content.data();
-      end_ = next_ + content.size();
-      look_at(next_ + searched);
-    }
-    while (places_ == 0) {
-      if (static_cast<std::size_t>(end_ - block_) <= block_size) return false;
-      look_at(block_ + block_size);
-    }
-    return true;
-  }
+  static constexpr std::size_t window_blocks = 16;
 
-  void look_at(const char* block) noexcept {
-    block_ = block;
-    places_ = places_of(separator_.front(), block);  // the input has bytes behind its end that may be read
-    const auto left = static_cast<std::size_t>(end_ - block);
-    if (left < block_size) places_ &= (std::uint64_t{1} << left) - 1;
+  /// Fills ends_. False: there is none. `fresh`: the content is another than before.
+  [[gnu::noinline]] bool find(std::size_t searched, bool fresh) noexcept {
+    const std::string_view content = cursor_->input.content();
+    generation_ = cursor_->input.generation();
+    if (fresh) next_ = content.data();
+    next_end_ = ends_count_ = 0;
+    const char* const end = content.data() + content.size();
+    if (separator_.size() > 1) {
+      const std::size_t size = end_of_line({next_, static_cast<std::size_t>(end - next_)}, separator_, searched);
+      window_ = next_ + size;
+      ends_[0] = 0;
+      ends_count_ = size > 0 ? 1 : 0;
+      return size > 0;
+    }
+    if (fresh) searched_to_ = next_ + std::min(searched, content.size());
+    while (ends_count_ == 0 && searched_to_ < end) {
+      window_ = searched_to_;
+      const auto left = static_cast<std::size_t>(end - window_);
+      const std::size_t blocks = std::min((left + block_size - 1) / block_size, window_blocks);
+      searched_to_ += std::min(left, blocks * block_size);
+      std::uint64_t places[window_blocks];
+      find_places(separator_.front(), window_, places, blocks);  // the input has bytes behind its end that may be read
+      if (left < blocks * block_size) places[blocks - 1] &= (std::uint64_t{1} << left % block_size) - 1;
+      for (std::size_t i = 0; i < blocks; ++i) {
+        for (std::uint64_t left_here = places[i]; left_here != 0; left_here &= left_here - 1) {
+          const auto place = i * block_size + static_cast<std::size_t>(std::countr_zero(left_here));
+          ends_[ends_count_++] = static_cast<std::uint16_t>(place + 1);
+        }
+      }
+    }
+    return ends_count_ > 0;
   }
 
   CursorRef cursor_;
   std::string separator_;
-  // Where lines end in the block that is being worked off; with a longer separator, one bit for the next one.
   std::uint64_t generation_ = ~std::uint64_t{0};
-  const char* begin_ = nullptr;  // the line that was cut off last
-  const char* next_ = nullptr;   // its end, where the next one begins
-  const char* end_ = nullptr;    // of what is here
-  const char* block_ = nullptr;
-  std::uint64_t places_ = 0;
+  const char* begin_ = nullptr;        // the line that was cut off last
+  const char* next_ = nullptr;         // its end, where the next one begins
+  const char* searched_to_ = nullptr;  // up to there, all ends of lines are known
+  const char* window_ = nullptr;       // what ends_ counts from
+  std::size_t next_end_ = 0;
+  std::size_t ends_count_ = 0;
+  std::uint16_t ends_[window_blocks * block_size];  // where lines end: in one pass, so that cutting is only a lookup
 };
 
 /// Reads until there is a line, or the end.
@@ -162,6 +180,30 @@ class [[nodiscard]] CopyLine final : public ReadLine {
   std::string copy_;
 };
 
+/// The same of what has been read ahead.
+class CopyLineAttempt {
+ public:
+  using Operation = CopyLine;
+  static constexpr bool touches_file = false;
+
+  explicit CopyLineAttempt(std::shared_ptr<LineCutter> cutter) noexcept : cutter_(std::move(cutter)) {}
+
+  bool at_once() noexcept { return cutter_->cursor()->at_hand() && cutter_->cut(); }
+  [[nodiscard]] std::string result() const {
+    const std::string_view line = cutter_->line();
+    try {
+      return std::string(line);
+    } catch (const std::bad_alloc&) {
+      cutter_->cursor()->input.put_back(line.size());  // what fails takes nothing
+      throw;
+    }
+  }
+  void become(std::optional<Operation>& operation) { operation.emplace(std::move(cutter_)); }
+
+ private:
+  std::shared_ptr<LineCutter> cutter_;
+};
+
 /// Reads until there are lines, or the end.
 class [[nodiscard]] ReadLines final : public ReadLine {
  public:
@@ -179,11 +221,7 @@ class [[nodiscard]] ReadLines final : public ReadLine {
     if (!ReadLine::take(last)) return false;
     if (line_.empty()) return true;
     batch.push_back(line_);
-    try {
-      for (batch.emplace_back(); cutter().cut(); batch.emplace_back()) batch.back() = cutter().line();
-      batch.pop_back();
-    } catch (const std::bad_alloc&) {  // the batch ends here
-    }
+    cutter().cut_all();
     return true;
   }
 };
@@ -236,7 +274,7 @@ class LineReader {
   /// DecodeError.
   auto next() { return Next(*cutter_); }
   /// The same as a std::string, empty at the end.
-  auto readline() { return detail::CopyLine(cutter_); }
+  auto readline() { return caio::detail::Prompt(detail::CopyLineAttempt(cutter_)); }
   /// Yields std::span<const std::string_view>: all lines that are whole in what was read ahead, after reading on if
   /// there is none, or the unterminated last one; empty at the end; valid until the next call.
   auto next_batch() { return detail::ReadLines(cutter_); }

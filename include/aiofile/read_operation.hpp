@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,29 +17,60 @@
 #include <aiofile/text.hpp>
 #include <aiofile/transcoder.hpp>
 #include <caio/config.hpp>
+#include <caio/detail/in_place.hpp>
+#include <caio/detail/prompt.hpp>
 
 namespace aiofile::inline CAIO_ABI::detail {
 
 /// Fills the caller's memory unless the end of the file comes first.
 class [[nodiscard]] ReadIntoOperation final : public FileOperation {
  public:
-  ReadIntoOperation(FileRef file, std::span<std::byte> memory, std::uint64_t start)
-      : FileOperation(std::move(file), Access::read, "read") {
+  /// `before`: what was done in place.
+  ReadIntoOperation(FileRef file, std::span<std::byte> memory, std::uint64_t start, const caio::detail::InPlace& before)
+      : FileOperation(std::move(file), Access::read, "read"), before_(before.moved) {
     opcode = caio::Opcode::read;
-    buffer = memory.data();
-    length = std::min(memory.size(), last_offset - start);
-    offset = static_cast<std::int64_t>(start);
+    buffer = memory.data() + before_;
+    length = memory.size() - before_;
+    offset = static_cast<std::int64_t>(start + before_);
     whole = true;
+    tried = before_ > 0;
   }
 
   std::size_t await_resume() const {
     check();
-    return moved;
+    return before_ + moved;
   }
 
  private:
   bool begin() noexcept override { return length == 0 || engine().start(*this); }
-  std::uint64_t transferred() const noexcept override { return moved; }
+  std::uint64_t transferred() const noexcept override { return before_ + moved; }
+
+  std::size_t before_;
+};
+
+/// The same from the page cache.
+class ReadIntoAttempt {
+ public:
+  using Operation = ReadIntoOperation;
+  static constexpr bool touches_file = true;
+
+  ReadIntoAttempt(FileRef file, std::span<std::byte> memory, std::uint64_t start) noexcept
+      : file_(std::move(file)), memory_(memory.first(std::min(memory.size(), last_offset - start))), start_(start) {}
+
+  bool at_once() noexcept {
+    if (file_->life != FileState::Life::open || !file_->mode.readable) return false;
+    done_ = file_->engine->read_in_place(file_->file->descriptor, memory_.data(), memory_.size(),
+                                         static_cast<std::int64_t>(start_));
+    return done_.ended;
+  }
+  [[nodiscard]] std::size_t result() const noexcept { return done_.moved; }
+  void become(std::optional<Operation>& operation) { operation.emplace(std::move(file_), memory_, start_, done_); }
+
+ private:
+  FileRef file_;
+  std::span<std::byte> memory_;
+  std::uint64_t start_;
+  caio::detail::InPlace done_;
 };
 
 /// Reads up to a limit, or to the end, into a container that is made as large as the file says it is, and larger as

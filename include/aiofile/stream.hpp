@@ -60,7 +60,7 @@ class FileStream {
   /// if that is not -1. `newline` lives until the await is done.
   auto readline(std::int64_t size = -1, std::string_view newline = "\n") {
     if (newline.empty()) throw std::invalid_argument("aiofile::FileStream::readline: an empty newline");
-    return detail::Readline(cursor_, checked_length(size, "readline"), newline);
+    return caio::detail::Prompt(detail::ReadlineAttempt(cursor_, checked_length(size, "readline"), newline));
   }
   /// Yields all lines up to the end as a std::vector<std::string>.
   auto readlines() { return detail::StreamReadlines(cursor_); }
@@ -71,17 +71,17 @@ class FileStream {
   [[nodiscard]] Reader iter_chunked(std::size_t chunk_size = 32 * 1024) { return Reader(cursor_, chunk_size); }
 
   /// Writes all of `text` or fails; yields the number of bytes (std::size_t) that it has in the file.
-  auto write(std::string_view text) { return detail::StreamWrite<std::string_view, std::size_t>(cursor_, text); }
+  auto write(std::string_view text) { return detail::write_to_stream<std::size_t>(cursor_, text); }
   template <std::same_as<std::string> S>
   auto write(S&& text) {
-    return detail::StreamWrite<std::string, std::size_t>(cursor_, std::move(text));
+    return detail::write_to_stream<std::size_t>(cursor_, std::move(text));
   }
   /// Writes the strings of a range, as one write; they are copied by the call.
   template <class Range>
   auto writelines(const Range& lines) {
     std::string text;
     for (const auto& line : lines) text += std::string_view(line);
-    return detail::StreamWrite<std::string, void>(cursor_, std::move(text));
+    return detail::write_to_stream<void>(cursor_, std::move(text));
   }
 
   /// Moves to `offset` bytes from the start, behind the operations that were started. std::invalid_argument: a negative

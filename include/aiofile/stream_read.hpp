@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -21,6 +20,7 @@
 #include <aiofile/read_operation.hpp>
 #include <aiofile/text.hpp>
 #include <caio/config.hpp>
+#include <caio/detail/prompt.hpp>
 
 namespace aiofile::inline CAIO_ABI::detail {
 
@@ -262,13 +262,16 @@ class [[nodiscard]] StreamReadline final : public InputOperation {
   std::size_t searched_ = 0;  // bytes without a separator's end
 };
 
-/// The awaitable of readline(): a line that has been read ahead needs no operation.
-class [[nodiscard]] Readline {
+/// The same of what has been read ahead.
+class ReadlineAttempt {
  public:
-  Readline(CursorRef cursor, std::int64_t size, std::string_view separator)
+  using Operation = StreamReadline;
+  static constexpr bool touches_file = false;
+
+  ReadlineAttempt(CursorRef cursor, std::int64_t size, std::string_view separator) noexcept
       : cursor_(std::move(cursor)), separator_(separator), size_(size) {}
 
-  bool await_ready() {
+  bool at_once() {
     if (size_ >= 0 || !cursor_->at_hand()) return false;
     const std::string_view content = cursor_->input.content();
     const std::size_t end = end_of_line(content, separator_, 0);
@@ -277,19 +280,14 @@ class [[nodiscard]] Readline {
     cursor_->input.consume(end);
     return true;
   }
-  template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> waiter) {
-    reading_.emplace(cursor_, size_, separator_);
-    return reading_->await_suspend(waiter);
-  }
-  std::string await_resume() { return reading_ ? reading_->await_resume() : std::move(line_); }
+  [[nodiscard]] std::string result() noexcept { return std::move(line_); }
+  void become(std::optional<Operation>& operation) { operation.emplace(std::move(cursor_), size_, separator_); }
 
  private:
   CursorRef cursor_;
   std::string_view separator_;
   std::int64_t size_;
   std::string line_;
-  std::optional<StreamReadline> reading_;
 };
 
 }  // namespace aiofile::inline CAIO_ABI::detail

@@ -10,12 +10,14 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <aiofile/cursor_operation.hpp>
 #include <aiofile/error.hpp>
 #include <aiofile/write_operation.hpp>
 #include <caio/config.hpp>
+#include <caio/detail/prompt.hpp>
 
 namespace aiofile::inline CAIO_ABI::detail {
 
@@ -39,13 +41,7 @@ class [[nodiscard]] StreamWrite final : public CursorOperation {
   bool delivers_first() const noexcept override {
     // An encoding may take more room than the text: then the output is delivered too early, which does no harm.
     const std::size_t room = state().transcodes() ? 8 * source_.size() + 16 : source_.size();
-    return !cursor().output.empty() && !takes(room);
-  }
-
-  [[nodiscard]] bool takes(std::size_t size) const noexcept {
-    const Output& output = cursor().output;
-    const std::uint64_t position = cursor().positional() ? cursor().position() : output.end();
-    return output.takes(size, position, cursor().buffering());
+    return !cursor().output.empty() && !cursor().takes(room);
   }
 
   bool first() override {
@@ -70,9 +66,8 @@ class [[nodiscard]] StreamWrite final : public CursorOperation {
   bool put(std::string_view bytes) {
     written_ = bytes.size();
     if (bytes.empty()) return true;
-    if (takes(bytes.size())) {
-      cursor().output.add(bytes, cursor().write_position());
-      cursor().gathered(bytes.size());
+    if (cursor().takes(bytes.size())) {
+      cursor().add(bytes);
       return true;
     }
     step_ = Step::write;
@@ -100,6 +95,31 @@ class [[nodiscard]] StreamWrite final : public CursorOperation {
   Step step_ = Step::encode;
   ByteOrder order_ = ByteOrder::little;
 };
+
+/// The same into the cursor's output, if that has room.
+template <class Source, class Result>
+class StreamWriteAttempt {
+ public:
+  using Operation = StreamWrite<Source, Result>;
+  static constexpr bool touches_file = true;
+
+  StreamWriteAttempt(CursorRef cursor, Source source) : cursor_(std::move(cursor)), source_(std::move(source)) {}
+
+  bool at_once() { return cursor_->gather(source_); }
+  Result result() const noexcept {
+    if constexpr (!std::is_void_v<Result>) return source_.size();
+  }
+  void become(std::optional<Operation>& operation) { operation.emplace(std::move(cursor_), std::move(source_)); }
+
+ private:
+  CursorRef cursor_;
+  Source source_;
+};
+
+template <class Result, class Source>
+auto write_to_stream(CursorRef cursor, Source source) {
+  return caio::detail::Prompt(StreamWriteAttempt<Source, Result>(std::move(cursor), std::move(source)));
+}
 
 enum class Origin : std::uint8_t { start, position, end };
 

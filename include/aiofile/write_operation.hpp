@@ -14,6 +14,8 @@
 #include <aiofile/file_operation.hpp>
 #include <aiofile/transcoder.hpp>
 #include <caio/config.hpp>
+#include <caio/detail/in_place.hpp>
+#include <caio/detail/prompt.hpp>
 
 namespace aiofile::inline CAIO_ABI::detail {
 
@@ -32,10 +34,11 @@ inline std::string encoded(const FileState& state, ByteOrder order, std::string_
 template <class Source>
 class [[nodiscard]] WriteOperation final : public FileOperation {
  public:
-  /// `text`: to be written in the file's encoding.
-  WriteOperation(FileRef file, Source source, std::uint64_t start, bool text)
+  /// `text`: to be written in the file's encoding. `before`: what was done in place.
+  WriteOperation(FileRef file, Source source, std::uint64_t start, bool text, const caio::detail::InPlace& before)
       : FileOperation(std::move(file), Access::write, "write"),
         source_(std::move(source)),
+        before_(before.moved),
         start_(start),
         text_(text) {}
   WriteOperation(WriteOperation&&) = default;
@@ -43,12 +46,15 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
 
   std::size_t await_resume() const {
     check();
-    return moved;
+    return before_ + moved;
   }
 
  private:
   bool begin() noexcept override {
-    if (!text_ || !state().transcodes()) return write(source_.data(), source_.size());
+    if (!text_ || !state().transcodes()) {
+      tried = before_ > 0;
+      return write(source_.data() + before_, source_.size() - before_);
+    }
     order_ = file().order;
     if (source_.size() <= quick_conversion) {
       attempt<&WriteOperation::encode, WriteOperation>();
@@ -69,7 +75,7 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
     // The kernel's buffer is not const, but only read.
     buffer = const_cast<void*>(data);
     length = size;
-    offset = static_cast<std::int64_t>(start_);
+    offset = static_cast<std::int64_t>(start_ + before_);
     // A descriptor opened by us has O_APPEND; a borrowed one may lack it.
     append = state().mode.appending && !descriptor.append();
     return length == 0 || engine().start(*this);
@@ -86,15 +92,58 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
     return engine().size_at_once(descriptor) == 0;
   }
 
-  std::uint64_t transferred() const noexcept override { return moved; }
+  std::uint64_t transferred() const noexcept override { return before_ + moved; }
 
   Source source_;
   std::string encoded_;
+  std::size_t before_;
   std::uint64_t start_;
   bool text_;
   bool encoding_ = false;
   ByteOrder order_ = ByteOrder::little;
 };
+
+/// The same into the page cache.
+template <class Source>
+class WriteAttempt {
+ public:
+  using Operation = WriteOperation<Source>;
+  static constexpr bool touches_file = true;
+
+  WriteAttempt(FileRef file, Source source, std::uint64_t start, bool text)
+      : file_(std::move(file)), source_(std::move(source)), start_(start), text_(text) {}
+
+  bool at_once() noexcept {
+    const FileState& state = *file_;
+    if (state.life != FileState::Life::open || !state.mode.writable || state.mode.appending || source_.empty() ||
+        (text_ && state.transcodes())) {
+      return false;
+    }
+    done_ = state.engine->write_in_place(state.file->descriptor, source_.data(), source_.size(),
+                                         static_cast<std::int64_t>(start_));
+    if (done_.ended) ++state.file->changes;
+    return done_.ended;
+  }
+  [[nodiscard]] std::size_t result() const {
+    if (done_.error != 0) throw FileError("write", file_->path, done_.error);
+    return done_.moved;
+  }
+  void become(std::optional<Operation>& operation) {
+    operation.emplace(std::move(file_), std::move(source_), start_, text_, done_);
+  }
+
+ private:
+  FileRef file_;
+  Source source_;
+  std::uint64_t start_;
+  bool text_;
+  caio::detail::InPlace done_;
+};
+
+template <class Source>
+auto write_to_file(FileRef file, Source source, std::uint64_t start, bool text) {
+  return caio::detail::Prompt(WriteAttempt<Source>(std::move(file), std::move(source), start, text));
+}
 
 /// fsync or fdatasync, once all writes that were started before have ended. Syncs that wait together become one call.
 template <class Base>

@@ -32,10 +32,10 @@ class Writer {
   Writer& operator=(Writer&&) = default;
 
   /// Writes all of `text`, which lives until the await is done. Throws FileError, EncodeError.
-  auto operator()(std::string_view text) { return detail::StreamWrite<std::string_view, void>(cursor_, text); }
+  auto operator()(std::string_view text) { return detail::write_to_stream<void>(cursor_, text); }
   template <std::same_as<std::string> S>
   auto operator()(S&& text) {
-    return detail::StreamWrite<std::string, void>(cursor_, std::move(text));
+    return detail::write_to_stream<void>(cursor_, std::move(text));
   }
   auto write(std::string_view text) { return (*this)(text); }
   template <std::same_as<std::string> S>

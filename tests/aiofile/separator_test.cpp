@@ -1,15 +1,18 @@
 #include <aiofile/separator.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <random>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "support/catch.hpp"
 
 using aiofile::detail::block_size;
-using aiofile::detail::places_of;
+using aiofile::detail::find_places;
+using aiofile::detail::FindPlaces;
 
 namespace {
 
@@ -21,7 +24,40 @@ std::uint64_t reference(char wanted, const char* block) {
   return places;
 }
 
+/// All that this processor can do.
+std::vector<FindPlaces> all_ways() {
+  std::vector<FindPlaces> ways{find_places, aiofile::detail::find_places_portably};
+#if defined(__x86_64__)
+  ways.push_back(aiofile::detail::find_places_sse2);
+  if (__builtin_cpu_supports("avx2")) ways.push_back(aiofile::detail::find_places_avx2);
+#endif
+  return ways;
+}
+
+/// What all ways agree on, for one block.
+std::uint64_t places_of(char wanted, const char* block) {
+  std::vector<std::uint64_t> answers;
+  for (const FindPlaces way : all_ways()) way(wanted, block, &answers.emplace_back(), 1);
+  const bool same = std::ranges::count(answers, answers.front()) == static_cast<std::ptrdiff_t>(answers.size());
+  if (!same) throw std::logic_error("the ways differ");
+  return answers.front();
+}
+
 }  // namespace
+
+TEST_CASE("Separator: several blocks at once, and not one more") {
+  std::mt19937 random(7);
+  for (const FindPlaces way : all_ways()) {
+    for (std::size_t blocks = 0; blocks <= 9; ++blocks) {
+      std::vector<char> text(blocks * block_size);
+      for (char& byte : text) byte = static_cast<char>(random() % 3 + 9);
+      std::vector<std::uint64_t> places(blocks + 1, 42);
+      way('\n', text.data(), places.data(), blocks);
+      for (std::size_t i = 0; i < blocks; ++i) CHECK(places[i] == reference('\n', text.data() + i * block_size));
+      CHECK(places[blocks] == 42);
+    }
+  }
+}
 
 TEST_CASE("Separator: each place of a block has its bit") {
   for (const char wanted : {'\n', '\0', '\x7f', '\x80', '\xff'}) {

@@ -51,6 +51,13 @@ class WriteGate {
   unsigned fast_ = 0;
 };
 
+/// What a transfer in place has come to.
+struct InPlace {
+  bool ended = false;     ///< with all of it, at the end of the file, or with an error
+  std::size_t moved = 0;  ///< bytes
+  int error = 0;
+};
+
 /// Tries requests in place, within a budget for each turn of the loop, so that no coroutine starves the others.
 class Speculation {
  public:
@@ -67,12 +74,53 @@ class Speculation {
     bytes_ -= std::min(bytes, bytes_);
   }
 
+  /// Whether it is on, and the budget has room for so many bytes and for something after them.
+  [[nodiscard]] bool affords(std::size_t bytes) const noexcept { return enabled_ && operations_ > 1 && bytes < bytes_; }
+
   /// True: the request has ended here. False: what is left of it is for the backend.
   bool attempt(Request& request) noexcept {
-    if (!enabled_ || request.offset < 0 || request.to_pool) return false;
-    if (request.opcode == Opcode::read) return attempt_read(request);
-    if (request.opcode == Opcode::write) return attempt_write(request);
-    return false;
+    if (request.tried || request.to_pool) return false;
+    InPlace done;
+    if (request.opcode == Opcode::read) {
+      done = read(request.descriptor, request.buffer, request.length, request.offset);
+    } else if (request.opcode == Opcode::write && !request.append) {
+      done = write(request.descriptor, request.buffer, request.length, request.offset);
+      done.ended = done.ended || (done.moved > 0 && !request.whole);
+    }
+    if (done.moved > 0) request.consume(done.moved);
+    if (done.ended) request.result = done.error != 0 ? -done.error : static_cast<std::int64_t>(done.moved);
+    return done.ended;
+  }
+
+  [[nodiscard]] InPlace read(const Descriptor& descriptor, void* buffer, std::size_t length,
+                             std::int64_t offset) noexcept {
+    if (!enabled_ || offset < 0 || !descriptor.takes_nowait() || length > longest_copy) return {};
+    const ::iovec vector{buffer, length};
+    const std::int64_t count = system_calls.preadv2(descriptor.fileno(), &vector, 1, offset, RWF_NOWAIT);
+    if (count < 0) {
+      // EAGAIN: a miss, and the device has begun to read. Others: the backend finds out.
+      if (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS) descriptor.refuses_nowait();
+      return {};
+    }
+    const auto moved = static_cast<std::size_t>(count);
+    filled(buffer, moved);
+    spend(moved);
+    return {.ended = moved == length || at_end(descriptor, offset + count), .moved = moved};
+  }
+
+  [[nodiscard]] InPlace write(const Descriptor& descriptor, const void* buffer, std::size_t length,
+                              std::int64_t offset) noexcept {
+    if (!enabled_ || offset < 0 || descriptor.kind() != Descriptor::Kind::regular || descriptor.direct() ||
+        descriptor.synchronous() || length > largest_write || !gate_.open()) {
+      return {};
+    }
+    const auto start = std::chrono::steady_clock::now();
+    const std::int64_t count = system_calls.pwrite(descriptor.fileno(), buffer, length, offset);
+    gate_.took(std::chrono::steady_clock::now() - start);
+    if (count < 0) return {.ended = errno != EINTR && errno != EAGAIN, .error = errno};
+    const auto moved = static_cast<std::size_t>(count);
+    spend(moved);
+    return {.ended = moved == length, .moved = moved};
   }
 
  private:
@@ -80,48 +128,11 @@ class Speculation {
   static constexpr std::size_t most_bytes = 1024 * 1024;
   static constexpr std::size_t largest_write = 64 * 1024;
 
-  bool attempt_read(Request& request) noexcept {
-    if (!request.descriptor.takes_nowait() || request.length > longest_copy) return false;
-    const ::iovec vector{request.buffer, request.length};
-    const std::int64_t count =
-        system_calls.preadv2(request.descriptor.fileno(), &vector, 1, request.offset, RWF_NOWAIT);
-    if (count < 0) {
-      // EAGAIN: a miss, and the device has begun to read. Others: the backend finds out.
-      if (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS) request.descriptor.refuses_nowait();
-      return false;
-    }
-    filled(request.buffer, static_cast<std::size_t>(count));
-    spend(static_cast<std::size_t>(count));
-    request.consume(static_cast<std::size_t>(count));
-    request.result = count;
-    return request.length == 0 || at_end(request);
-  }
-
   // A short count may be a page that is not cached, and a 0 a false end on old kernels: ask for the size.
-  static bool at_end(const Request& request) noexcept {
+  static bool at_end(const Descriptor& descriptor, std::int64_t offset) noexcept {
     struct ::stat status;
-    return request.descriptor.kind() == Descriptor::Kind::regular &&
-           system_calls.fstat(request.descriptor.fileno(), &status) == 0 && status.st_size > 0 &&
-           request.offset >= status.st_size;
-  }
-
-  bool attempt_write(Request& request) noexcept {
-    const Descriptor& descriptor = request.descriptor;
-    if (descriptor.kind() != Descriptor::Kind::regular || descriptor.direct() || descriptor.synchronous() ||
-        request.append || request.length > largest_write || !gate_.open()) {
-      return false;
-    }
-    const auto start = std::chrono::steady_clock::now();
-    const std::int64_t count = system_calls.pwrite(descriptor.fileno(), request.buffer, request.length, request.offset);
-    gate_.took(std::chrono::steady_clock::now() - start);
-    if (count < 0) {
-      request.result = -errno;
-      return request.result != -EINTR && request.result != -EAGAIN;
-    }
-    spend(static_cast<std::size_t>(count));
-    request.consume(static_cast<std::size_t>(count));
-    request.result = count;
-    return request.length == 0 || !request.whole;
+    return descriptor.kind() == Descriptor::Kind::regular && system_calls.fstat(descriptor.fileno(), &status) == 0 &&
+           status.st_size > 0 && offset >= status.st_size;
   }
 
   bool enabled_;

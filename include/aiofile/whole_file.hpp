@@ -1,0 +1,55 @@
+#pragma once
+// A whole file with one call.
+
+#include <concepts>
+#include <filesystem>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <aiofile/file.hpp>
+#include <aiofile/options.hpp>
+#include <caio/config.hpp>
+#include <caio/task.hpp>
+
+namespace aiofile::inline CAIO_ABI {
+
+namespace detail {
+
+inline caio::Task<std::string> read_whole(AIOFile file) {
+  co_await file.open();
+  std::string content = co_await file.read();
+  co_await file.close();
+  co_return content;
+}
+
+template <class Text>
+caio::Task<> write_whole(AIOFile file, Text text) {
+  co_await file.open();
+  co_await file.write(std::string_view(text));
+  co_await file.close();
+}
+
+}  // namespace detail
+
+/// Yields all of a file as a std::string: its bytes, or with mode "r" its text in UTF-8 (OpenOptions::encoding says
+/// what it is encoded in). Throws FileError, DecodeError; std::invalid_argument, from the call: the mode.
+inline caio::Task<std::string> read_file(std::filesystem::path path, std::string_view mode = "rb",
+                                         const OpenOptions& options = {}) {
+  return detail::read_whole(AIOFile(std::move(path), mode, options));
+}
+
+/// Makes a file of `text`, or replaces what it had; with another mode it appends ("ab"), or refuses to replace ("xb").
+/// A view's characters live until the await is done. What fails or is cancelled may leave a part, and nothing is
+/// synced. Throws FileError, EncodeError; std::invalid_argument, from the call: the mode.
+inline caio::Task<> write_file(std::filesystem::path path, std::string_view text, std::string_view mode = "wb",
+                               const OpenOptions& options = {}) {
+  return detail::write_whole(AIOFile(std::move(path), mode, options), text);
+}
+template <std::same_as<std::string> S>
+caio::Task<> write_file(std::filesystem::path path, S&& text, std::string_view mode = "wb",
+                        const OpenOptions& options = {}) {
+  return detail::write_whole(AIOFile(std::move(path), mode, options), std::move(text));
+}
+
+}  // namespace aiofile::inline CAIO_ABI
