@@ -20,7 +20,6 @@ TOLERANCE = {"instructions": 1.05, "system calls": 1.02}
 CASES = [
     ("cached read in place", "instructions", "blocking", 1, "random-read", {"file": "data", "block": 512}, 5_000),
     ("cached read, 32 at a time", "instructions", "blocking", 0, "random-read", {"file": "data", "block": 512, "depth": 32}, 5_000),
-    ("small write in place", "instructions", "blocking", 1, "random-write", {"file": "data", "block": 512}, 5_000),
     ("line by next()", "instructions", "blocking", 1, "lines-next", {"file": "lines"}, 0),
     ("line of a batch", "instructions", "blocking", 1, "lines-batch", {"file": "lines"}, 0),
     ("line by readline()", "instructions", "blocking", 1, "lines-readline", {"file": "lines"}, 0),

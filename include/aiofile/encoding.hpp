@@ -133,6 +133,7 @@ inline bool is_regular(const char* name) {
 /// Looks an encoding up, under the names that iconv(3) and Python know; case does not matter. std::invalid_argument
 /// when there is none.
 inline Encoding find_encoding(std::string_view wanted) {
+  if (wanted == "utf-8") return {};  // every open() asks
   std::string given;
   std::string plain;
   std::string dashed;
