@@ -29,6 +29,11 @@ inline caio::Engine& engine_of(const FileRef& file) {
   return file->engine ? *file->engine : *caio::Context::current().engine();
 }
 
+/// Whether it is worth a try to do without an operation. Looks at nothing but the engine on other threads.
+inline bool works_in_place(const FileState& file) noexcept {
+  return file.engine && file.engine->works_in_place() && file.life == FileState::Life::open;
+}
+
 /// An operation on an open file. It holds the file's state, so that the AIOFile may move or go.
 class FileOperation : public caio::OperationBase {
  protected:

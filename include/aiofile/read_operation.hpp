@@ -33,7 +33,7 @@ class [[nodiscard]] ReadIntoOperation final : public FileOperation {
     length = memory.size() - before_;
     offset = static_cast<std::int64_t>(start + before_);
     whole = true;
-    tried = before_ > 0;
+    tried = before.tried;
   }
 
   std::size_t await_resume() const {
@@ -58,7 +58,7 @@ class ReadIntoAttempt {
       : file_(std::move(file)), memory_(memory.first(std::min(memory.size(), last_offset - start))), start_(start) {}
 
   bool at_once() noexcept {
-    if (file_->life != FileState::Life::open || !file_->mode.readable) return false;
+    if (!works_in_place(*file_) || !file_->mode.readable) return false;
     done_ = file_->engine->read_in_place(file_->file->descriptor, memory_.data(), memory_.size(),
                                          static_cast<std::int64_t>(start_));
     return done_.ended;

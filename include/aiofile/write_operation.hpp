@@ -38,7 +38,7 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
   WriteOperation(FileRef file, Source source, std::uint64_t start, bool text, const caio::detail::InPlace& before)
       : FileOperation(std::move(file), Access::write, "write"),
         source_(std::move(source)),
-        before_(before.moved),
+        before_(before),
         start_(start),
         text_(text) {}
   WriteOperation(WriteOperation&&) = default;
@@ -46,14 +46,14 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
 
   std::size_t await_resume() const {
     check();
-    return before_ + moved;
+    return before_.moved + moved;
   }
 
  private:
   bool begin() noexcept override {
     if (!text_ || !state().transcodes()) {
-      tried = before_ > 0;
-      return write(source_.data() + before_, source_.size() - before_);
+      tried = before_.tried;
+      return write(source_.data() + before_.moved, source_.size() - before_.moved);
     }
     order_ = file().order;
     if (source_.size() <= quick_conversion) {
@@ -75,7 +75,7 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
     // The kernel's buffer is not const, but only read.
     buffer = const_cast<void*>(data);
     length = size;
-    offset = static_cast<std::int64_t>(start_ + before_);
+    offset = static_cast<std::int64_t>(start_ + before_.moved);
     // A descriptor opened by us has O_APPEND; a borrowed one may lack it.
     append = state().mode.appending && !descriptor.append();
     return length == 0 || engine().start(*this);
@@ -92,11 +92,11 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
     return engine().size_at_once(descriptor) == 0;
   }
 
-  std::uint64_t transferred() const noexcept override { return before_ + moved; }
+  std::uint64_t transferred() const noexcept override { return before_.moved + moved; }
 
   Source source_;
   std::string encoded_;
-  std::size_t before_;
+  caio::detail::InPlace before_;
   std::uint64_t start_;
   bool text_;
   bool encoding_ = false;
@@ -115,7 +115,7 @@ class WriteAttempt {
 
   bool at_once() noexcept {
     const FileState& state = *file_;
-    if (state.life != FileState::Life::open || !state.mode.writable || state.mode.appending || source_.empty() ||
+    if (!works_in_place(state) || !state.mode.writable || state.mode.appending || source_.empty() ||
         (text_ && state.transcodes())) {
       return false;
     }

@@ -49,16 +49,18 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   /// Accepts a request. True: it has ended at once, and `run` will not be called.
   bool start(Request& request) noexcept;
-  /// A read from the page cache, or a small write into it, on the context's own thread and without a request, as long
-  /// as this turn's budget has room. What has not ended is for a request whose `tried` is set.
+  /// Whether it makes sense to call those below, and this is the context's own thread. Allowed from any thread.
+  [[nodiscard]] bool works_in_place() const noexcept { return speculation_.enabled() && on_own_thread() && !ended(); }
+  /// A read from the page cache, or a small write into it, without a request, as long as this turn's budget has room.
+  /// What has not ended is for a request, which takes over what was `tried`.
   [[nodiscard]] detail::InPlace read_in_place(const Descriptor& descriptor, void* buffer, std::size_t length,
                                               std::int64_t offset) noexcept {
-    if (!may_try(length)) return {};
+    if (!speculation_.affords(length)) return {};
     return counted(speculation_.read(descriptor, buffer, length, offset));
   }
   [[nodiscard]] detail::InPlace write_in_place(const Descriptor& descriptor, const void* buffer, std::size_t length,
                                                std::int64_t offset) noexcept {
-    if (!may_try(length)) return {};
+    if (!speculation_.affords(length)) return {};
     return counted(speculation_.write(descriptor, buffer, length, offset));
   }
   /// Lets a request end, with result 0, at `request.deadline`. True: it has ended at once, with an error.
@@ -158,9 +160,6 @@ class Engine : public std::enable_shared_from_this<Engine> {
     request.descriptor = descriptor;
     at_once(request);
     return request.result;
-  }
-  [[nodiscard]] bool may_try(std::size_t length) const noexcept {
-    return speculation_.affords(length) && on_own_thread() && !ended();
   }
   detail::InPlace counted(const detail::InPlace& done) noexcept {
     if (done.ended) {

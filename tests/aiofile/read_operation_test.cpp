@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <caio/gather.hpp>
 #include <caio/task_group.hpp>
+#include <cerrno>
 #include <new>
 #include <optional>
 #include <string>
@@ -111,6 +112,40 @@ TEST_CASE("Read: goes on after short counts, where they ended") {
           CHECK(outcome::text_of(std::span(memory).first(count)) == content.substr(10));
         };
         context.run(work(directory.file("file", pattern(500))));
+      }
+    }
+  }
+}
+
+TEST_CASE("Read: what is not in the page cache is asked for once, and keeps the part that is") {
+  static int probes = 0;
+  static std::size_t cached = 0;
+  for (const caio::Implementation implementation : outcome::plain_backends) {
+    if (!support::wanted(implementation)) continue;
+    for (const std::size_t part : {std::size_t{0}, std::size_t{7}}) {
+      DYNAMIC_SECTION(caio::name(implementation) << ", cached: " << part) {
+        const TemporaryDirectory directory;
+        const ReplacedCalls calls;
+        probes = 0;
+        cached = part;
+        calls->preadv2 = [](int fd, const ::iovec* vectors, int, ::off_t offset, int flags) -> ::ssize_t {
+          ++probes;
+          if (cached == 0) return errno = EAGAIN, -1;
+          const ::iovec piece{vectors->iov_base, cached};
+          return ::preadv2(fd, &piece, 1, offset, flags);
+        };
+        Context context(implementation);
+        auto work = [](Context& each, std::filesystem::path path) -> Task<> {
+          AIOFile file = co_await AIOFile(path);
+          std::vector<std::byte> memory(100);
+          const std::size_t count = co_await file.read_into(memory, 10);
+          CHECK(count == 100);
+          CHECK(outcome::text_of(memory) == pattern(500).substr(10, 100));
+          CHECK(probes == 1);
+          CHECK(each.stats().speculated == 0);
+          CHECK(each.stats().submitted == each.stats().completed);
+        };
+        context.run(work(context, directory.file("file", pattern(500))));
       }
     }
   }

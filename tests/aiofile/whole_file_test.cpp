@@ -1,5 +1,6 @@
 #include <aiofile/whole_file.hpp>
 
+#include <array>
 #include <caio/context.hpp>
 #include <stdexcept>
 #include <stop_token>
@@ -23,7 +24,7 @@ using support::TemporaryDirectory;
 TEST_CASE("read_file: gives the bytes of files of every size, and closes them") {
   const TemporaryDirectory directory;
   support::on_every_backend([&](Context&) -> Task<> {
-    for (const std::size_t size : {0, 1, 4096, 16384, 16385, 3'000'000}) {
+    for (const std::size_t size : std::array<std::size_t, 6>{0, 1, 4096, 16384, 16385, 3000000}) {
       std::string content(size, 'x');
       for (std::size_t i = 0; i < size; i += 7) content[i] = static_cast<char>(i % 251);
       const auto path = directory.file("file", content);

@@ -53,6 +53,7 @@ class WriteGate {
 
 /// What a transfer in place has come to.
 struct InPlace {
+  bool tried = false;     ///< the system has been asked, or is not to be asked just now
   bool ended = false;     ///< with all of it, at the end of the file, or with an error
   std::size_t moved = 0;  ///< bytes
   int error = 0;
@@ -74,8 +75,10 @@ class Speculation {
     bytes_ -= std::min(bytes, bytes_);
   }
 
-  /// Whether it is on, and the budget has room for so many bytes and for something after them.
-  [[nodiscard]] bool affords(std::size_t bytes) const noexcept { return enabled_ && operations_ > 1 && bytes < bytes_; }
+  /// Whether it is on at all. Allowed from any thread.
+  [[nodiscard]] bool enabled() const noexcept { return enabled_; }
+  /// Whether the budget has room for so many bytes and for something after them.
+  [[nodiscard]] bool affords(std::size_t bytes) const noexcept { return operations_ > 1 && bytes < bytes_; }
 
   /// True: the request has ended here. False: what is left of it is for the backend.
   bool attempt(Request& request) noexcept {
@@ -100,27 +103,28 @@ class Speculation {
     if (count < 0) {
       // EAGAIN: a miss, and the device has begun to read. Others: the backend finds out.
       if (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS) descriptor.refuses_nowait();
-      return {};
+      return {.tried = true};
     }
     const auto moved = static_cast<std::size_t>(count);
     filled(buffer, moved);
     spend(moved);
-    return {.ended = moved == length || at_end(descriptor, offset + count), .moved = moved};
+    return {.tried = true, .ended = moved == length || at_end(descriptor, offset + count), .moved = moved};
   }
 
   [[nodiscard]] InPlace write(const Descriptor& descriptor, const void* buffer, std::size_t length,
                               std::int64_t offset) noexcept {
     if (!enabled_ || offset < 0 || descriptor.kind() != Descriptor::Kind::regular || descriptor.direct() ||
-        descriptor.synchronous() || length > largest_write || !gate_.open()) {
+        descriptor.synchronous() || length > largest_write) {
       return {};
     }
+    if (!gate_.open()) return {.tried = true};
     const auto start = std::chrono::steady_clock::now();
     const std::int64_t count = system_calls.pwrite(descriptor.fileno(), buffer, length, offset);
     gate_.took(std::chrono::steady_clock::now() - start);
-    if (count < 0) return {.ended = errno != EINTR && errno != EAGAIN, .error = errno};
+    if (count < 0) return {.tried = true, .ended = errno != EINTR && errno != EAGAIN, .error = errno};
     const auto moved = static_cast<std::size_t>(count);
     spend(moved);
-    return {.ended = moved == length, .moved = moved};
+    return {.tried = true, .ended = moved == length, .moved = moved};
   }
 
  private:
@@ -135,7 +139,7 @@ class Speculation {
            status.st_size > 0 && offset >= status.st_size;
   }
 
-  bool enabled_;
+  const bool enabled_;
   unsigned operations_ = most_operations;
   std::size_t bytes_ = most_bytes;
   WriteGate gate_;
