@@ -121,9 +121,7 @@ class Cursor {
   }
   /// Adds text to the output without an operation. False: it needs one.
   bool gather(std::string_view text) {
-    if (text.size() > buffering_ || !on_hand() || !file->mode.writable || file->transcodes() || file->engine->ended()) {
-      return false;
-    }
+    if (text.size() > buffering_ || !on_hand() || !file->mode.writable || file->transcodes()) return false;
     refresh();
     if (text.empty() || !takes(text.size())) return false;
     add(text);
@@ -176,7 +174,8 @@ class Cursor {
   friend Turn;
 
   [[nodiscard]] bool on_hand() const noexcept {
-    return file->engine && file->engine->on_own_thread() && file->life == FileState::Life::open && turns_.empty();
+    return file->engine && file->engine->on_own_thread() && !file->engine->ended() &&
+           file->life == FileState::Life::open && turns_.empty();
   }
 
   static constexpr std::size_t first_ahead = 8 * 1024;

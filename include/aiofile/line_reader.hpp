@@ -273,7 +273,8 @@ class LineReader {
   /// the end; valid until the next call. One at a time; the reader lives until it is done. Throws FileError,
   /// DecodeError.
   auto next() { return Next(*cutter_); }
-  /// The same as a std::string, empty at the end.
+  /// The same as a std::string, empty at the end. As with next(), a line that was read ahead is given even when a stop
+  /// has been asked for.
   auto readline() { return caio::detail::Prompt(detail::CopyLineAttempt(cutter_)); }
   /// Yields std::span<const std::string_view>: all lines that are whole in what was read ahead, after reading on if
   /// there is none, or the unterminated last one; empty at the end; valid until the next call.

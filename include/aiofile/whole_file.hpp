@@ -1,13 +1,17 @@
 #pragma once
 // A whole file with one call.
 
+#include <fcntl.h>
+
 #include <concepts>
 #include <filesystem>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include <aiofile/file.hpp>
+#include <aiofile/mode.hpp>
 #include <aiofile/options.hpp>
 #include <caio/config.hpp>
 #include <caio/task.hpp>
@@ -15,6 +19,11 @@
 namespace aiofile::inline CAIO_ABI {
 
 namespace detail {
+
+inline void check_whole(const char* function, std::string_view mode, bool right) {
+  if (right) return;
+  throw std::invalid_argument(std::string("aiofile::") + function + ": mode \"" + std::string(mode) + "\"");
+}
 
 inline caio::Task<std::string> read_whole(AIOFile file) {
   co_await file.open();
@@ -33,22 +42,27 @@ caio::Task<> write_whole(AIOFile file, Text text) {
 }  // namespace detail
 
 /// Yields all of a file as a std::string: its bytes, or with mode "r" its text in UTF-8 (OpenOptions::encoding says
-/// what it is encoded in). Throws FileError, DecodeError; std::invalid_argument, from the call: the mode.
+/// what it is encoded in). Throws FileError, DecodeError; std::invalid_argument, from the call: a mode that does not
+/// read, or would empty the file first.
 inline caio::Task<std::string> read_file(std::filesystem::path path, std::string_view mode = "rb",
                                          const OpenOptions& options = {}) {
+  const Mode parsed = parse_mode(mode);
+  detail::check_whole("read_file", mode, parsed.readable && (parsed.flags & O_TRUNC) == 0);
   return detail::read_whole(AIOFile(std::move(path), mode, options));
 }
 
 /// Makes a file of `text`, or replaces what it had; with another mode it appends ("ab"), or refuses to replace ("xb").
 /// A view's characters live until the await is done. What fails or is cancelled may leave a part, and nothing is
-/// synced. Throws FileError, EncodeError; std::invalid_argument, from the call: the mode.
+/// synced. Throws FileError, EncodeError; std::invalid_argument, from the call: a mode that does not write.
 inline caio::Task<> write_file(std::filesystem::path path, std::string_view text, std::string_view mode = "wb",
                                const OpenOptions& options = {}) {
+  detail::check_whole("write_file", mode, parse_mode(mode).writable);
   return detail::write_whole(AIOFile(std::move(path), mode, options), text);
 }
 template <std::same_as<std::string> S>
 caio::Task<> write_file(std::filesystem::path path, S&& text, std::string_view mode = "wb",
                         const OpenOptions& options = {}) {
+  detail::check_whole("write_file", mode, parse_mode(mode).writable);
   return detail::write_whole(AIOFile(std::move(path), mode, options), std::move(text));
 }
 

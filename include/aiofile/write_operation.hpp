@@ -121,7 +121,7 @@ class WriteAttempt {
     }
     done_ = state.engine->write_in_place(state.file->descriptor, source_.data(), source_.size(),
                                          static_cast<std::int64_t>(start_));
-    if (done_.ended) ++state.file->changes;
+    if (done_.ended || done_.moved > 0) ++state.file->changes;
     return done_.ended;
   }
   [[nodiscard]] std::size_t result() const {

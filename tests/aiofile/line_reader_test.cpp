@@ -3,6 +3,7 @@
 #include <aiofile/async_open.hpp>
 #include <caio/gather.hpp>
 #include <caio/task_group.hpp>
+#include <memory>
 #include <optional>
 #include <random>
 #include <span>
@@ -308,4 +309,23 @@ TEST_CASE("LineReader: next() may be destroyed while it waits") {
     }
     co_await file.close();
   });
+}
+
+TEST_CASE("LineReader: gives nothing more when its context has ended, not even what was read ahead") {
+  const TemporaryDirectory directory;
+  const auto path = directory.file("file", "one\ntwo\nthree\n");
+  auto context = std::make_unique<Context>();
+  AIOFile file(path, "rb", {.context = context.get()});
+  std::optional<aiofile::LineReader> reader;
+  context->run([](AIOFile& opened, std::optional<aiofile::LineReader>& lines) -> Task<> {
+    co_await opened.open();
+    lines.emplace(opened);
+    CHECK_YIELDS(lines->readline(), "one\n");
+  }(file, reader));
+  context.reset();
+  Context other;
+  other.run([](aiofile::LineReader& lines) -> Task<> {
+    CHECK_YIELDS(error_of(lines.readline()), EBADF);
+    CHECK_YIELDS(error_of(lines.next()), EBADF);
+  }(*reader));
 }

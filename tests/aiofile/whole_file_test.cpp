@@ -67,6 +67,11 @@ TEST_CASE("write_file: makes, replaces, appends, and refuses to replace") {
 TEST_CASE("read_file, write_file: what is wrong is said") {
   const TemporaryDirectory directory;
   CHECK_THROWS_AS(read_file(directory.path(), "nonsense"), std::invalid_argument);
+  const auto path = directory.file("precious", "content");
+  CHECK_THROWS_AS(read_file(path, "w"), std::invalid_argument);
+  CHECK_THROWS_AS(read_file(path, "w+b"), std::invalid_argument);
+  CHECK_THROWS_AS(write_file(path, "x", "r"), std::invalid_argument);
+  CHECK(content_of(path) == "content");
   CHECK_THROWS_AS(write_file(directory.path(), "", "nonsense"), std::invalid_argument);
   support::on_every_backend([&](Context&) -> Task<> {
     CHECK_YIELDS(error_of(read_file(directory.path() / "nothing")), ENOENT);

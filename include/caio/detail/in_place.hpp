@@ -121,7 +121,11 @@ class Speculation {
     const auto start = std::chrono::steady_clock::now();
     const std::int64_t count = system_calls.pwrite(descriptor.fileno(), buffer, length, offset);
     gate_.took(std::chrono::steady_clock::now() - start);
-    if (count < 0) return {.tried = true, .ended = errno != EINTR && errno != EAGAIN, .error = errno};
+    if (count < 0) {
+      const int error = errno;
+      spend(0);  // who tries a full disk again and again has to let the others have a turn, too
+      return {.tried = true, .ended = error != EINTR && error != EAGAIN, .error = error};
+    }
     const auto moved = static_cast<std::size_t>(count);
     spend(moved);
     return {.tried = true, .ended = moved == length, .moved = moved};

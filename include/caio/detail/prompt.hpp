@@ -1,9 +1,9 @@
 #pragma once
 // An awaitable that is tried in place before an operation is made of it: making one costs more than a cached read.
 
-#include <concepts>
 #include <coroutine>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include <caio/config.hpp>
@@ -47,11 +47,9 @@ class [[nodiscard]] Prompt {
  private:
   template <class Promise>
   static bool stopped(std::coroutine_handle<Promise> waiter) {
-    if constexpr (!std::same_as<Promise, void> && StopAware<Promise>) {
-      return waiter.promise().get_stop_token().stop_requested();
-    } else {
-      return false;
-    }
+    InheritedStopToken token;
+    if constexpr (!std::is_void_v<Promise>) token.inherit(waiter.promise());
+    return token.get().stop_requested();
   }
 
   Attempt attempt_;

@@ -366,6 +366,21 @@ TEST_CASE("Speculation: a turn's operations run out, and come again with the nex
   }
 }
 
+TEST_CASE("Speculation: a write that fails is an operation of the turn, too") {
+  const TestFile file("");
+  const Restore restore;
+  std::array<char, 1> buffer{};
+  Speculation speculation(true);
+  answer_writes(-ENOSPC);
+  int count = 0;
+  for (; !speculation.exhausted() && count < 1000; ++count) {
+    Request request = request_of(Opcode::write, file.fd.get(), buffer.data(), 1, 0);
+    REQUIRE(speculation.attempt(request));
+    REQUIRE(request.result == -ENOSPC);
+  }
+  CHECK(count == 64);
+}
+
 TEST_CASE("Speculation: a turn's bytes run out") {
   const TestFile file("abcdef");
   const Restore restore;
