@@ -66,16 +66,11 @@ class Aio {
         handler(static_cast<std::size_t>(event.obj - blocks_.data()), static_cast<std::int64_t>(event.res));
       }
     }
-    for (const Result& result : delivered_) handler(result.slot, result.value);
+    for (const bench::Result& result : delivered_) handler(result.slot, result.value);
     delivered_.clear();
   }
 
  private:
-  struct Result {
-    std::size_t slot;
-    std::int64_t value;
-  };
-
   void prepare(std::size_t slot) { prepared_.push_back(&blocks_[slot]); }
 
   ::io_context_t context_ = nullptr;
@@ -83,18 +78,10 @@ class Aio {
   std::vector<::iocb*> prepared_;
   std::vector<::io_event> events_;
   std::size_t under_way_ = 0;
-  std::vector<Result> done_;
-  std::vector<Result> delivered_;
+  std::vector<bench::Result> done_;
+  std::vector<bench::Result> delivered_;
 };
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  return bench::run_one(argc, argv, "libaio",
-                        {{"random-read", bench::random_read<Aio>},
-                         {"random-write", bench::random_write<Aio>},
-                         {"sequential-read", bench::sequential_read<Aio>},
-                         {"sequential-write", bench::sequential_write<Aio>},
-                         {"copy", bench::copy<Aio>},
-                         {"small-files", bench::small_files<Aio>}});
-}
+int main(int argc, char** argv) { return bench::run_engine<Aio>(argc, argv, "libaio"); }

@@ -70,12 +70,4 @@ class Ring {
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  return bench::run_one(argc, argv, "liburing",
-                        {{"random-read", bench::random_read<Ring>},
-                         {"random-write", bench::random_write<Ring>},
-                         {"sequential-read", bench::sequential_read<Ring>},
-                         {"sequential-write", bench::sequential_write<Ring>},
-                         {"copy", bench::copy<Ring>},
-                         {"small-files", bench::small_files<Ring>}});
-}
+int main(int argc, char** argv) { return bench::run_engine<Ring>(argc, argv, "liburing"); }

@@ -52,16 +52,11 @@ class Loop {
   void wait(Handler handler) {
     while (results_.empty()) ::uv_run(&loop_, UV_RUN_ONCE);
     delivered_.swap(results_);
-    for (const Result& result : delivered_) handler(result.slot, result.value);
+    for (const bench::Result& result : delivered_) handler(result.slot, result.value);
     delivered_.clear();
   }
 
  private:
-  struct Result {
-    std::size_t slot;
-    std::int64_t value;
-  };
-
   static void started(int error) { Run::require(error == 0, "a request of libuv"); }
 
   static void ended(::uv_fs_t* request) {
@@ -72,18 +67,10 @@ class Loop {
 
   ::uv_loop_t loop_{};
   std::vector<::uv_fs_t> requests_;
-  std::vector<Result> results_;
-  std::vector<Result> delivered_;
+  std::vector<bench::Result> results_;
+  std::vector<bench::Result> delivered_;
 };
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  return bench::run_one(argc, argv, "libuv",
-                        {{"random-read", bench::random_read<Loop>},
-                         {"random-write", bench::random_write<Loop>},
-                         {"sequential-read", bench::sequential_read<Loop>},
-                         {"sequential-write", bench::sequential_write<Loop>},
-                         {"copy", bench::copy<Loop>},
-                         {"small-files", bench::small_files<Loop>}});
-}
+int main(int argc, char** argv) { return bench::run_engine<Loop>(argc, argv, "libuv"); }

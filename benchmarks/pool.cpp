@@ -55,7 +55,7 @@ class Pool {
       results_ready_.wait(lock, [this] { return !results_.empty(); });
       delivered_.swap(results_);
     }
-    for (const Result& result : delivered_) handler(result.slot, result.value);
+    for (const bench::Result& result : delivered_) handler(result.slot, result.value);
     delivered_.clear();
   }
 
@@ -71,11 +71,6 @@ class Pool {
     std::uint64_t offset = 0;
     const char* path = nullptr;
     int flags = 0;
-  };
-
-  struct Result {
-    std::size_t slot;
-    std::int64_t value;
   };
 
   static std::int64_t perform(const Request& request) {
@@ -109,7 +104,7 @@ class Pool {
       const Request request = requests_.front();
       requests_.pop();
       lock.unlock();
-      const Result result{request.slot, perform(request)};
+      const bench::Result result{request.slot, perform(request)};
       {
         const std::lock_guard results_lock(results_mutex_);
         results_.push_back(result);
@@ -125,19 +120,11 @@ class Pool {
   bool stopping_ = false;
   std::mutex results_mutex_;
   std::condition_variable results_ready_;
-  std::vector<Result> results_;
-  std::vector<Result> delivered_;
+  std::vector<bench::Result> results_;
+  std::vector<bench::Result> delivered_;
   std::vector<std::thread> threads_;
 };
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  return bench::run_one(argc, argv, "pool",
-                        {{"random-read", bench::random_read<Pool>},
-                         {"random-write", bench::random_write<Pool>},
-                         {"sequential-read", bench::sequential_read<Pool>},
-                         {"sequential-write", bench::sequential_write<Pool>},
-                         {"copy", bench::copy<Pool>},
-                         {"small-files", bench::small_files<Pool>}});
-}
+int main(int argc, char** argv) { return bench::run_engine<Pool>(argc, argv, "pool"); }

@@ -55,7 +55,6 @@ class Table:
     cold: str = ""           # a file to be dropped from the page cache before each run
     warm: str = ""           # a file to be read into it before each round
     quick: dict = field(default_factory=dict)
-    higher_is_better: bool = True
     traced: bool = True
 
 

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "support/bench.hpp"
@@ -92,6 +93,12 @@ inline void count_file(const Run& run, std::int64_t count, std::uint64_t& bytes)
   Run::require(static_cast<std::uint64_t>(count) < run.block, "a file smaller than --block");
   bytes += static_cast<std::uint64_t>(count);
 }
+
+/// What has become of a slot's operation.
+struct Result {
+  std::size_t slot;
+  std::int64_t value;
+};
 
 /// Keeps `depth` jobs under way, each of one or more operations of the engine.
 template <typename Engine>
@@ -273,6 +280,18 @@ void small_files(Run& run) {
         });
   });
   run.report("file_bytes", static_cast<double>(bytes));
+}
+
+/// The main() of a contender that is an engine.
+template <typename Engine>
+int run_engine(int argc, char** argv, std::string_view contender) {
+  return run_one(argc, argv, contender,
+                 {{"random-read", random_read<Engine>},
+                  {"random-write", random_write<Engine>},
+                  {"sequential-read", sequential_read<Engine>},
+                  {"sequential-write", sequential_write<Engine>},
+                  {"copy", copy<Engine>},
+                  {"small-files", small_files<Engine>}});
 }
 
 }  // namespace bench
