@@ -121,7 +121,7 @@ class Cursor {
   }
   /// Adds text to the output without an operation. False: it needs one.
   bool gather(std::string_view text) {
-    if (text.size() > buffering_ || !on_hand() || !file->mode.writable || file->transcodes()) return false;
+    if (text.size() > buffering_ || !idle() || !file->mode.writable || file->transcodes()) return false;
     refresh();
     if (text.empty() || !takes(text.size())) return false;
     add(text);
@@ -168,12 +168,13 @@ class Cursor {
   }
 
   /// Whether what is here may be taken without an operation. False on other threads, which may look at nothing more.
-  [[nodiscard]] bool at_hand() const noexcept { return on_hand() && output.empty() && changes_ == file->file->changes; }
+  [[nodiscard]] bool at_hand() const noexcept { return idle() && output.empty() && changes_ == file->file->changes; }
 
  private:
   friend Turn;
 
-  [[nodiscard]] bool on_hand() const noexcept {
+  /// Open, on the context's own thread, and nobody has the turn.
+  [[nodiscard]] bool idle() const noexcept {
     return file->engine && file->engine->on_own_thread() && !file->engine->ended() &&
            file->life == FileState::Life::open && turns_.empty();
   }

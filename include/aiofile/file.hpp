@@ -123,19 +123,21 @@ class AIOFile {
   /// Writes all of it or fails; yields the number of bytes (std::size_t). Mode 'a', or O_APPEND: at the end, whatever
   /// the offset. A write beyond the end leaves a hole that reads as zeros.
   auto write(std::string_view text, std::uint64_t offset = 0) {
-    return detail::write_to_file(state_, text, detail::checked_offset(offset, "AIOFile::write"), !state_->mode.binary);
+    return caio::detail::Prompt(
+        detail::WriteAttempt(state_, text, detail::checked_offset(offset, "AIOFile::write"), !state_->mode.binary));
   }
   template <std::same_as<std::string> S>
   auto write(S&& text, std::uint64_t offset = 0) {
-    return detail::write_to_file(state_, std::move(text), detail::checked_offset(offset, "AIOFile::write"),
-                                 !state_->mode.binary);
+    return caio::detail::Prompt(detail::WriteAttempt(
+        state_, std::move(text), detail::checked_offset(offset, "AIOFile::write"), !state_->mode.binary));
   }
   auto write_bytes(std::span<const std::byte> bytes, std::uint64_t offset = 0) {
-    return detail::write_to_file(state_, bytes, detail::checked_offset(offset, "AIOFile::write_bytes"), false);
+    return caio::detail::Prompt(
+        detail::WriteAttempt(state_, bytes, detail::checked_offset(offset, "AIOFile::write_bytes"), false));
   }
   auto write_bytes(std::vector<std::byte>&& bytes, std::uint64_t offset = 0) {
-    return detail::write_to_file(state_, std::move(bytes), detail::checked_offset(offset, "AIOFile::write_bytes"),
-                                 false);
+    return caio::detail::Prompt(
+        detail::WriteAttempt(state_, std::move(bytes), detail::checked_offset(offset, "AIOFile::write_bytes"), false));
   }
 
   /// Make durable every write of this file and its clones that was started before. Concurrent ones share a system call.

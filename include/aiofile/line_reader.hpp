@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <bit>
 #include <concepts>
-#include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -73,7 +72,7 @@ class LineCutter : public std::enable_shared_from_this<LineCutter> {
  private:
   static constexpr std::size_t window_blocks = 16;
 
-  /// Fills ends_. False: there is none. `fresh`: the content is another than before.
+  /// Fills ends_. False: there is none. `fresh`: the content is another than before. Not inlined, so that cut() is.
   [[gnu::noinline]] bool find(std::size_t searched, bool fresh) noexcept {
     const std::string_view content = cursor_->input.content();
     generation_ = cursor_->input.generation();
@@ -157,6 +156,31 @@ class [[nodiscard]] ReadLine : public InputOperation {
   std::size_t searched_ = 0;
 };
 
+class [[nodiscard]] NextLine final : public ReadLine {
+ public:
+  using ReadLine::ReadLine;
+  std::optional<std::string_view> await_resume() const {
+    const std::string_view line = ReadLine::await_resume();
+    return line.empty() ? std::nullopt : std::optional(line);
+  }
+};
+
+/// The same of what has been read ahead.
+class NextLineAttempt {
+ public:
+  using Operation = NextLine;
+  static constexpr bool touches_file = false;
+
+  explicit NextLineAttempt(LineCutter& cutter) noexcept : cutter_(&cutter) {}
+
+  bool at_once() noexcept { return cutter_->cursor()->at_hand() && cutter_->cut(); }
+  [[nodiscard]] std::optional<std::string_view> result() const noexcept { return cutter_->line(); }
+  void become(std::optional<Operation>& operation) { operation.emplace(cutter_->shared_from_this()); }
+
+ private:
+  LineCutter* cutter_;  // a counted reference for each line would cost more than the line
+};
+
 class [[nodiscard]] CopyLine final : public ReadLine {
  public:
   using ReadLine::ReadLine;
@@ -234,28 +258,6 @@ class FileStream;
 /// go.
 class LineReader {
  public:
-  /// The awaitable of next(): does not suspend while a whole line has been read ahead.
-  class [[nodiscard]] Next {
-   public:
-    explicit Next(detail::LineCutter& cutter) noexcept : cutter_(&cutter) {}
-
-    bool await_ready() noexcept { return cutter_->cursor()->at_hand() && cutter_->cut(); }
-    template <class Promise>
-    bool await_suspend(std::coroutine_handle<Promise> waiter) {
-      reading_.emplace(cutter_->shared_from_this());
-      return reading_->await_suspend(waiter);
-    }
-    std::optional<std::string_view> await_resume() const {
-      if (!reading_) return cutter_->line();
-      const std::string_view line = reading_->await_resume();
-      return line.empty() ? std::nullopt : std::optional(line);
-    }
-
-   private:
-    detail::LineCutter* cutter_;
-    std::optional<detail::ReadLine> reading_;
-  };
-
   /// `offset` and `chunk_size`, the bytes to read ahead. Lines end with `line_sep`, whatever its length.
   /// std::invalid_argument: a chunk size of 0, an empty separator, an offset beyond INT64_MAX.
   explicit LineReader(AIOFile& file, std::uint64_t offset = 0, std::size_t chunk_size = 64 * 1024,
@@ -272,7 +274,7 @@ class LineReader {
   /// Yields std::optional<std::string_view>: the next line with its separator (the last one may lack it), nullopt at
   /// the end; valid until the next call. One at a time; the reader lives until it is done. Throws FileError,
   /// DecodeError.
-  auto next() { return Next(*cutter_); }
+  auto next() { return caio::detail::Prompt(detail::NextLineAttempt(*cutter_)); }
   /// The same as a std::string, empty at the end. As with next(), a line that was read ahead is given even when a stop
   /// has been asked for.
   auto readline() { return caio::detail::Prompt(detail::CopyLineAttempt(cutter_)); }

@@ -27,25 +27,24 @@ class [[nodiscard]] ReadIntoOperation final : public FileOperation {
  public:
   /// `before`: what was done in place.
   ReadIntoOperation(FileRef file, std::span<std::byte> memory, std::uint64_t start, const caio::detail::InPlace& before)
-      : FileOperation(std::move(file), Access::read, "read"), before_(before.moved) {
+      : FileOperation(std::move(file), Access::read, "read") {
     opcode = caio::Opcode::read;
-    buffer = memory.data() + before_;
-    length = memory.size() - before_;
-    offset = static_cast<std::int64_t>(start + before_);
+    buffer = memory.data();
+    length = memory.size();
+    offset = static_cast<std::int64_t>(start);
     whole = true;
     tried = before.tried;
+    consume(before.moved);
   }
 
   std::size_t await_resume() const {
     check();
-    return before_ + moved;
+    return moved;
   }
 
  private:
   bool begin() noexcept override { return length == 0 || engine().start(*this); }
-  std::uint64_t transferred() const noexcept override { return before_ + moved; }
-
-  std::size_t before_;
+  std::uint64_t transferred() const noexcept override { return moved; }
 };
 
 /// The same from the page cache.

@@ -271,23 +271,23 @@ class ReadlineAttempt {
   ReadlineAttempt(CursorRef cursor, std::int64_t size, std::string_view separator) noexcept
       : cursor_(std::move(cursor)), separator_(separator), size_(size) {}
 
-  bool at_once() {
+  bool at_once() noexcept {
     if (size_ >= 0 || !cursor_->at_hand()) return false;
-    const std::string_view content = cursor_->input.content();
-    const std::size_t end = end_of_line(content, separator_, 0);
-    if (end == 0) return false;
-    line_.assign(content.data(), end);
-    cursor_->input.consume(end);
-    return true;
+    length_ = end_of_line(cursor_->input.content(), separator_, 0);
+    return length_ > 0;
   }
-  [[nodiscard]] std::string result() noexcept { return std::move(line_); }
+  [[nodiscard]] std::string result() {
+    std::string line(cursor_->input.content().substr(0, length_));
+    cursor_->input.consume(length_);
+    return line;
+  }
   void become(std::optional<Operation>& operation) { operation.emplace(std::move(cursor_), size_, separator_); }
 
  private:
   CursorRef cursor_;
   std::string_view separator_;
   std::int64_t size_;
-  std::string line_;
+  std::size_t length_ = 0;  // of the line that is at hand
 };
 
 }  // namespace aiofile::inline CAIO_ABI::detail

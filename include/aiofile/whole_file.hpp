@@ -11,7 +11,6 @@
 #include <utility>
 
 #include <aiofile/file.hpp>
-#include <aiofile/mode.hpp>
 #include <aiofile/options.hpp>
 #include <caio/config.hpp>
 #include <caio/task.hpp>
@@ -19,11 +18,6 @@
 namespace aiofile::inline CAIO_ABI {
 
 namespace detail {
-
-inline void check_whole(const char* function, std::string_view mode, bool right) {
-  if (right) return;
-  throw std::invalid_argument(std::string("aiofile::") + function + ": mode \"" + std::string(mode) + "\"");
-}
 
 inline caio::Task<std::string> read_whole(AIOFile file) {
   co_await file.open();
@@ -33,10 +27,16 @@ inline caio::Task<std::string> read_whole(AIOFile file) {
 }
 
 template <class Text>
-caio::Task<> write_whole(AIOFile file, Text text) {
+caio::Task<> write_and_close(AIOFile file, Text text) {
   co_await file.open();
   co_await file.write(std::string_view(text));
   co_await file.close();
+}
+
+template <class Text>
+caio::Task<> write_whole(AIOFile file, Text text) {
+  if (!file.mode().writable) throw std::invalid_argument("aiofile::write_file: a mode that does not write");
+  return write_and_close(std::move(file), std::move(text));
 }
 
 }  // namespace detail
@@ -46,9 +46,11 @@ caio::Task<> write_whole(AIOFile file, Text text) {
 /// read, or would empty the file first.
 inline caio::Task<std::string> read_file(std::filesystem::path path, std::string_view mode = "rb",
                                          const OpenOptions& options = {}) {
-  const Mode parsed = parse_mode(mode);
-  detail::check_whole("read_file", mode, parsed.readable && (parsed.flags & O_TRUNC) == 0);
-  return detail::read_whole(AIOFile(std::move(path), mode, options));
+  AIOFile file(std::move(path), mode, options);
+  if (!file.mode().readable || (file.mode().flags & O_TRUNC) != 0) {
+    throw std::invalid_argument("aiofile::read_file: a mode that does not read, or empties the file");
+  }
+  return detail::read_whole(std::move(file));
 }
 
 /// Makes a file of `text`, or replaces what it had; with another mode it appends ("ab"), or refuses to replace ("xb").
@@ -56,13 +58,11 @@ inline caio::Task<std::string> read_file(std::filesystem::path path, std::string
 /// synced. Throws FileError, EncodeError; std::invalid_argument, from the call: a mode that does not write.
 inline caio::Task<> write_file(std::filesystem::path path, std::string_view text, std::string_view mode = "wb",
                                const OpenOptions& options = {}) {
-  detail::check_whole("write_file", mode, parse_mode(mode).writable);
   return detail::write_whole(AIOFile(std::move(path), mode, options), text);
 }
 template <std::same_as<std::string> S>
 caio::Task<> write_file(std::filesystem::path path, S&& text, std::string_view mode = "wb",
                         const OpenOptions& options = {}) {
-  detail::check_whole("write_file", mode, parse_mode(mode).writable);
   return detail::write_whole(AIOFile(std::move(path), mode, options), std::move(text));
 }
 

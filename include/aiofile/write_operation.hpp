@@ -36,25 +36,21 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
  public:
   /// `text`: to be written in the file's encoding. `before`: what was done in place.
   WriteOperation(FileRef file, Source source, std::uint64_t start, bool text, const caio::detail::InPlace& before)
-      : FileOperation(std::move(file), Access::write, "write"),
-        source_(std::move(source)),
-        before_(before),
-        start_(start),
-        text_(text) {}
+      : FileOperation(std::move(file), Access::write, "write"), source_(std::move(source)), start_(start), text_(text) {
+    tried = before.tried;
+    moved = before.moved;
+  }
   WriteOperation(WriteOperation&&) = default;
   ~WriteOperation() { drop(); }
 
   std::size_t await_resume() const {
     check();
-    return before_.moved + moved;
+    return moved;
   }
 
  private:
   bool begin() noexcept override {
-    if (!text_ || !state().transcodes()) {
-      tried = before_.tried;
-      return write(source_.data() + before_.moved, source_.size() - before_.moved);
-    }
+    if (!text_ || !state().transcodes()) return write(source_.data() + moved, source_.size() - moved);
     order_ = file().order;
     if (source_.size() <= quick_conversion) {
       attempt<&WriteOperation::encode, WriteOperation>();
@@ -75,7 +71,7 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
     // The kernel's buffer is not const, but only read.
     buffer = const_cast<void*>(data);
     length = size;
-    offset = static_cast<std::int64_t>(start_ + before_.moved);
+    offset = static_cast<std::int64_t>(start_ + moved);
     // A descriptor opened by us has O_APPEND; a borrowed one may lack it.
     append = state().mode.appending && !descriptor.append();
     return length == 0 || engine().start(*this);
@@ -92,11 +88,10 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
     return engine().size_at_once(descriptor) == 0;
   }
 
-  std::uint64_t transferred() const noexcept override { return before_.moved + moved; }
+  std::uint64_t transferred() const noexcept override { return moved; }
 
   Source source_;
   std::string encoded_;
-  caio::detail::InPlace before_;
   std::uint64_t start_;
   bool text_;
   bool encoding_ = false;
@@ -139,11 +134,6 @@ class WriteAttempt {
   bool text_;
   caio::detail::InPlace done_;
 };
-
-template <class Source>
-auto write_to_file(FileRef file, Source source, std::uint64_t start, bool text) {
-  return caio::detail::Prompt(WriteAttempt<Source>(std::move(file), std::move(source), start, text));
-}
 
 /// fsync or fdatasync, once all writes that were started before have ended. Syncs that wait together become one call.
 template <class Base>

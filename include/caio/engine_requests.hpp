@@ -8,7 +8,7 @@
 #include <new>
 
 #include <caio/config.hpp>
-#include <caio/detail/verdict.hpp>
+#include <caio/detail/judgement.hpp>
 #include <caio/engine.hpp>
 #include <caio/handover.hpp>
 #include <caio/request.hpp>
@@ -18,7 +18,7 @@ namespace caio::inline CAIO_ABI {
 // ---- accepting ---------------------------------------------------------------------------------------------------
 
 inline bool Engine::start(Request& request) noexcept {
-  request.moved = 0;
+  if (!request.tried) request.moved = 0;  // else what was done in place counts, too
   request.attempts = 0;
   ++stats_.submitted;
   bool over = true;
@@ -122,11 +122,11 @@ inline void Engine::cancel(Request& request) noexcept {
 /// True: the request goes on.
 inline bool Engine::try_again(Request& request) noexcept {
   switch (detail::judge(request, bypasses_)) {
-    case detail::Verdict::again:
+    case detail::Judgement::again:
       ++stats_.retried;
       queue(request);
       return true;
-    case detail::Verdict::when_ready: return !follow(request, streams_.wait(request));
+    case detail::Judgement::when_ready: return !follow(request, streams_.wait(request));
     default: return false;
   }
 }

@@ -47,6 +47,14 @@ struct Fixture {
         dispatcher(std::make_unique<HoldingBackend>(), options, stats, nullptr,
                    [](void*, Request&) noexcept { executed.release(); }) {}
 
+  template <std::size_t N>
+  void queue(std::array<Request, N>& requests, Opcode opcode, void (*call)(Request&) noexcept = nullptr) {
+    for (Request& request : requests) {
+      request.opcode = opcode;
+      request.call = call;
+      dispatcher.queue(request);
+    }
+  }
   void complete_all() {
     static_cast<HoldingBackend&>(dispatcher.backend()).lets_go = true;
     dispatcher.drive_backend(nullptr);
@@ -64,10 +72,7 @@ TEST_CASE("Dispatcher: the backend gets no more than is allowed, in order") {
   std::array<Request, 5> requests;
   Fixture fixture(2);
   Dispatcher& dispatcher = fixture.dispatcher;
-  for (Request& request : requests) {
-    request.opcode = Opcode::fsync;
-    dispatcher.queue(request);
-  }
+  fixture.queue(requests, Opcode::fsync);
   CHECK(dispatcher.queued() == 5);
   dispatcher.drive_backend(nullptr);
   dispatcher.drive_backend(nullptr);
@@ -91,11 +96,7 @@ TEST_CASE("Dispatcher: the pool's work counts as in flight until it has arrived"
   std::array<Request, 3> requests;
   Fixture fixture(2);
   Dispatcher& dispatcher = fixture.dispatcher;
-  for (Request& request : requests) {
-    request.opcode = Opcode::call;
-    request.call = [](Request&) noexcept {};
-    dispatcher.queue(request);
-  }
+  fixture.queue(requests, Opcode::call, [](Request&) noexcept {});
   CHECK_FALSE(dispatcher.backend_has_work());
   dispatcher.feed_pool();
   CHECK(dispatcher.in_flight() == 2);
@@ -120,11 +121,7 @@ TEST_CASE("Dispatcher: what no thread has begun is taken back") {
   std::array<Request, 2> requests;
   Fixture fixture(8);
   Dispatcher& dispatcher = fixture.dispatcher;
-  for (Request& request : requests) {
-    request.opcode = Opcode::call;
-    request.call = [](Request&) noexcept { go.acquire(); };
-    dispatcher.queue(request);
-  }
+  fixture.queue(requests, Opcode::call, [](Request&) noexcept { go.acquire(); });
   dispatcher.feed_pool();
   CHECK(dispatcher.take_back(requests[1]));
   CHECK(dispatcher.in_flight() == 1);

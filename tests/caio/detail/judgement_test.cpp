@@ -1,4 +1,4 @@
-#include <caio/detail/verdict.hpp>
+#include <caio/detail/judgement.hpp>
 
 #include <cerrno>
 
@@ -8,7 +8,7 @@
 using caio::Opcode;
 using caio::Request;
 using caio::detail::judge;
-using caio::detail::Verdict;
+using caio::detail::Judgement;
 
 namespace {
 
@@ -25,7 +25,7 @@ TEST_CASE("judge: an error of the file is final") {
   for (const bool bypasses : {false, true}) {
     for (const int error : {EIO, ENOSPC, EBADF, EINVAL, EOPNOTSUPP}) {
       Request request = answered(Opcode::write, -error);
-      CHECK(judge(request, bypasses) == Verdict::final);
+      CHECK(judge(request, bypasses) == Judgement::final);
       CHECK(request.result == -error);
       CHECK_FALSE(request.to_pool);
     }
@@ -37,12 +37,12 @@ TEST_CASE("judge: what a signal interrupts is done again, up to 100 times, and t
   DYNAMIC_SECTION("result " << result) {
     Request request = answered(Opcode::read, result);
     for (int attempt = 0; attempt < 100; ++attempt) {
-      REQUIRE(judge(request, true) == Verdict::again);
+      REQUIRE(judge(request, true) == Judgement::again);
       REQUIRE_FALSE(request.to_pool);
     }
-    CHECK(judge(request, true) == Verdict::again);
+    CHECK(judge(request, true) == Judgement::again);
     CHECK(request.to_pool);
-    CHECK(judge(request, true) == Verdict::final);
+    CHECK(judge(request, true) == Judgement::final);
   }
 }
 
@@ -50,23 +50,23 @@ TEST_CASE("judge: EAGAIN and an unasked ECANCELED of a file go to the pool, whos
   const int error = GENERATE(EAGAIN, ECANCELED);
   DYNAMIC_SECTION("error " << error) {
     Request request = answered(Opcode::fsync, -error);
-    CHECK(judge(request, true) == Verdict::again);
+    CHECK(judge(request, true) == Judgement::again);
     CHECK(request.to_pool);
-    CHECK(judge(request, true) == Verdict::final);
+    CHECK(judge(request, true) == Judgement::final);
     CHECK(request.result == -error);
   }
 }
 
 TEST_CASE("judge: a backend that nothing can stand in for is asked again, up to 100 times") {
   Request request = answered(Opcode::read, -EAGAIN);
-  for (int attempt = 0; attempt < 100; ++attempt) REQUIRE(judge(request, false) == Verdict::again);
+  for (int attempt = 0; attempt < 100; ++attempt) REQUIRE(judge(request, false) == Judgement::again);
   CHECK_FALSE(request.to_pool);
-  CHECK(judge(request, false) == Verdict::final);
+  CHECK(judge(request, false) == Judgement::final);
 }
 
 TEST_CASE("judge: an interrupted close has closed") {
   Request request = answered(Opcode::close, -EINTR);
-  CHECK(judge(request, true) == Verdict::final);
+  CHECK(judge(request, true) == Judgement::final);
   CHECK(request.result == 0);
 }
 
@@ -74,12 +74,12 @@ TEST_CASE("judge: what was to be cancelled is not tried again") {
   for (const int error : {EINTR, EAGAIN, ECANCELED}) {
     Request request = answered(Opcode::read, -error);
     request.cancel_requested = true;
-    CHECK(judge(request, true) == Verdict::final);
+    CHECK(judge(request, true) == Judgement::final);
     CHECK(request.result == -ECANCELED);
   }
   Request request = answered(Opcode::read, -EIO);
   request.cancel_requested = true;
-  CHECK(judge(request, true) == Verdict::final);
+  CHECK(judge(request, true) == Judgement::final);
   CHECK(request.result == -EIO);
 }
 
@@ -87,8 +87,8 @@ TEST_CASE("judge: a stream that has nothing waits for readiness, and its sync do
   const support::Pipe pipe;
   Request request = answered(Opcode::read, -EAGAIN);
   request.descriptor = caio::Descriptor(pipe.reader.get());
-  CHECK(judge(request, true) == Verdict::when_ready);
+  CHECK(judge(request, true) == Judgement::when_ready);
   request.opcode = Opcode::fsync;
-  CHECK(judge(request, true) == Verdict::again);
+  CHECK(judge(request, true) == Judgement::again);
   CHECK(request.to_pool);
 }
