@@ -19,7 +19,6 @@
 #include <system_error>
 #include <vector>
 
-#include "child_process.hpp"
 #include "outcome.hpp"
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
@@ -281,11 +280,11 @@ Task<> read_line(int fd, std::string& text) {
 }
 
 Task<std::string> through_a_pipe(Path) {
-  const outcome::Pipe pipe;
+  const support::Pipe pipe;
   std::string text;
   aiofile::TaskGroup both;  // without a writer, the reader is stopped
-  both.spawn(read_line(pipe.reading.get(), text));
-  both.spawn(write_all(pipe.writing.get(), "from end to end\n"));
+  both.spawn(read_line(pipe.reader.get(), text));
+  both.spawn(write_all(pipe.writer.get(), "from end to end\n"));
   co_await both.join();
   co_return text;
 }

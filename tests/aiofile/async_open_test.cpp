@@ -22,8 +22,8 @@ using aiofile::Whence;
 using caio::Context;
 using caio::Task;
 using outcome::error_of;
-using outcome::Fd;
 using support::content_of;
+using support::Fd;
 using support::TemporaryDirectory;
 
 TEST_CASE("async_open: every mode does what it says") {

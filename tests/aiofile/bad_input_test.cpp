@@ -13,9 +13,9 @@
 #include <string>
 #include <vector>
 
-#include "child_process.hpp"
 #include "outcome.hpp"
 #include "support/catch.hpp"
+#include "support/child_process.hpp"
 #include "support/setups.hpp"
 #include "support/temporary.hpp"
 
@@ -25,10 +25,10 @@ using aiofile::FileError;
 using caio::Context;
 using caio::Task;
 using outcome::failure_of;
-using outcome::Fd;
-using outcome::in_child;
 using outcome::pattern;
+using support::answer_in_child;
 using support::content_of;
+using support::Fd;
 using support::TemporaryDirectory;
 
 namespace {
@@ -150,7 +150,7 @@ TEST_CASE("Bad input: a file that one has no right to") {
       ::chmod(directory.path().c_str(), 0755);
       const std::filesystem::path path = directory.file("secret", "text");
       ::chmod(path.c_str(), 0600);
-      const std::string answer = in_child([&]() -> std::string {
+      const std::string answer = answer_in_child([&]() -> std::string {
         if (::getuid() == 0 &&
             (::chdir(directory.path().c_str()) != 0 || ::setgid(65534) != 0 || ::setuid(65534) != 0)) {
           return "cannot become nobody";
@@ -317,7 +317,7 @@ TEST_CASE("Bad input: the limit on the size of files") {
       DYNAMIC_SECTION(caio::name(implementation) << (speculate ? "" : ", no speculation")) {
         const TemporaryDirectory directory;
         for (const std::size_t size : {std::size_t{8192}, std::size_t{300'000}}) {
-          const std::string answer = in_child([&] {
+          const std::string answer = answer_in_child([&] {
             ::signal(SIGXFSZ, SIG_IGN);
             const ::rlimit limit{2000, 2000};
             ::setrlimit(RLIMIT_FSIZE, &limit);
@@ -337,7 +337,7 @@ TEST_CASE("Bad input: no descriptor left") {
     DYNAMIC_SECTION(caio::name(implementation)) {
       const TemporaryDirectory directory;
       const std::filesystem::path path = directory.file("file", "text");
-      const std::string answer = in_child([&] {
+      const std::string answer = answer_in_child([&] {
         Context context(implementation);
         auto work = [](std::filesystem::path name) -> Task<std::string> {
           AIOFile file = co_await AIOFile(name);  // what the context needs is there now
@@ -363,9 +363,9 @@ TEST_CASE("Bad input: no descriptor left") {
 
 TEST_CASE("Bad input: a broken pipe is an error and no signal") {
   support::on_every_backend([](Context&) -> Task<> {
-    outcome::Pipe pipe;
-    pipe.reading.reset();
-    AIOFile file = AIOFile::from_fd(pipe.writing.get(), "w");
+    support::Pipe pipe;
+    pipe.reader.reset();
+    AIOFile file = AIOFile::from_fd(pipe.writer.get(), "w");
     const std::optional<FileError> failure = co_await failure_of(file.write("text"));
     check_error(failure, EPIPE, "write", file.name());
   });

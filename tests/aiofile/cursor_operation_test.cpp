@@ -20,8 +20,8 @@ using caio::Context;
 using caio::Task;
 using caio::TaskGroup;
 using outcome::pattern;
-using outcome::Pipe;
 using outcome::store;
+using support::Pipe;
 using support::TemporaryDirectory;
 
 TEST_CASE("Cursor operation: all run in the order they were started") {
@@ -53,7 +53,7 @@ TEST_CASE("Cursor operation: a stopped operation in the queue does not hold up t
   const TemporaryDirectory directory;
   support::on_every_backend([&](Context&) -> Task<> {
     Pipe pipe;
-    FileStream stream = co_await async_open(pipe.reading.get(), "rb");
+    FileStream stream = co_await async_open(pipe.reader.get(), "rb");
     TaskGroup stopped;
     TaskGroup others;
     std::string text;
@@ -67,7 +67,7 @@ TEST_CASE("Cursor operation: a stopped operation in the queue does not hold up t
     stopped.request_stop();
     co_await stopped.join();
     CHECK(error == ECANCELED);
-    CHECK(::write(pipe.writing.get(), "abcdef", 6) == 6);
+    CHECK(::write(pipe.writer.get(), "abcdef", 6) == 6);
     co_await others.join();
     CHECK(text == "abc");
     CHECK(last == "def");
@@ -77,7 +77,7 @@ TEST_CASE("Cursor operation: a stopped operation in the queue does not hold up t
       destroyed.spawn(store(stream, 3, text, error));
       destroyed.spawn(store(stream, 3, text, error));
     }
-    CHECK(::write(pipe.writing.get(), "ghi", 3) == 3);
+    CHECK(::write(pipe.writer.get(), "ghi", 3) == 3);
     CHECK_YIELDS(stream.read(3), "ghi");
     co_await stream.close();
   });

@@ -22,8 +22,8 @@ using caio::Task;
 using outcome::error_of;
 using outcome::fill_disk;
 using outcome::on_plain_backends;
-using outcome::ReplacedCalls;
 using support::content_of;
+using support::ReplacedCalls;
 using support::TemporaryDirectory;
 
 TEST_CASE("Cursor: bytes gathered are written by the destructor") {

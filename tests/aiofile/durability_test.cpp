@@ -18,13 +18,13 @@
 #include <string>
 #include <vector>
 
-#include "child_process.hpp"
 #include "held_backend.hpp"
 #include "outcome.hpp"
 #include "support/catch.hpp"
+#include "support/child_process.hpp"
+#include "support/replaced_calls.hpp"
 #include "support/setups.hpp"
 #include "support/temporary.hpp"
-#include "system_calls.hpp"
 
 using aiofile::AIOFile;
 using aiofile::async_open;
@@ -36,10 +36,10 @@ using caio::Task;
 using caio::TaskGroup;
 using outcome::Bench;
 using outcome::error_of;
-using outcome::ReplacedCalls;
 using outcome::store_error;
 using support::content_of;
 using support::on_every_backend;
+using support::ReplacedCalls;
 using support::TemporaryDirectory;
 
 namespace {
@@ -313,16 +313,16 @@ TEST_CASE("Durability: gathered bytes of a stream that outlives its context reac
 
 TEST_CASE("Durability: what a full pipe does not take is reported with its name, its size and the reason") {
   on_every_backend([](Context& context) -> Task<> {
-    const outcome::Pipe pipe;
+    const support::Pipe pipe;
     std::vector<LostData> lost;
     context.on_lost_data([&lost](const LostData& data) { lost.push_back(data); });
-    ::fcntl(pipe.writing.get(), F_SETFL, O_NONBLOCK);
+    ::fcntl(pipe.writer.get(), F_SETFL, O_NONBLOCK);
     const std::string much(4096, 'x');
-    while (::write(pipe.writing.get(), much.data(), much.size()) > 0) {
+    while (::write(pipe.writer.get(), much.data(), much.size()) > 0) {
     }
     std::string name;
     {
-      FileStream stream = co_await async_open(pipe.writing.get(), "wb", {.buffering = 100});
+      FileStream stream = co_await async_open(pipe.writer.get(), "wb", {.buffering = 100});
       name = stream.name().string();
       co_await stream.write("12345");
     }
@@ -340,9 +340,9 @@ TEST_CASE("Durability: a forked child writes none of what its parent has gathere
     std::size_t told = 0;
     context.on_lost_data([&told](const LostData&) { ++told; });
     for (int round = 0; round < 10; ++round) {
-      const outcome::Pipe pipe;
+      const support::Pipe pipe;
       std::optional<FileStream> gathering = co_await async_open(directory / "file", "w", {.buffering = 100});
-      std::optional<FileStream> listening = co_await async_open(pipe.reading.get(), "rb");
+      std::optional<FileStream> listening = co_await async_open(pipe.reader.get(), "rb");
       std::optional<AIOFile> positional = co_await AIOFile(directory / "other", "w+");
       std::optional<Group> group(std::in_place);
       std::vector<int> errors(4, -1);
@@ -352,7 +352,7 @@ TEST_CASE("Durability: a forked child writes none of what its parent has gathere
       group->tasks.spawn(store_error(positional->write("other"), errors[2]));
       group->tasks.spawn(store_error(positional->fsync(), errors[3]));
       for (int turn = 0; turn < round % 3; ++turn) co_await context.schedule();
-      const std::string answer = outcome::in_child([&]() -> std::string {
+      const std::string answer = support::answer_in_child([&]() -> std::string {
         ::alarm(60);
         Context own(context.implementation());
         std::string answers;
@@ -369,7 +369,7 @@ TEST_CASE("Durability: a forked child writes none of what its parent has gathere
       });
       CHECK(answer == std::to_string(EBADF) + " " + std::to_string(EBADF) + " 0 0 0");
       CHECK(content_of(directory / "file").empty());
-      static_cast<void>(!::write(pipe.writing.get(), "ab", 2));
+      static_cast<void>(!::write(pipe.writer.get(), "ab", 2));
       co_await group->tasks.join();
       CHECK(errors == std::vector<int>(4, 0));
       co_await gathering->close();

@@ -10,10 +10,10 @@
 #include <thread>
 #include <vector>
 
-#include "child_process.hpp"
 #include "outcome.hpp"
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
+#include "support/child_process.hpp"
 #include "support/setups.hpp"
 #include "support/temporary.hpp"
 
@@ -129,7 +129,7 @@ TEST_CASE("File operations: go on after a short count beside another context of 
     DYNAMIC_SECTION(setup.name) {
       const TemporaryDirectory directory;
       const std::filesystem::path path = directory.file("file", "text");
-      const std::string answer = outcome::in_child([&] {
+      const std::string answer = support::answer_in_child([&] {
         ::alarm(10);
         const support::Masks masks(setup.old_kernel);
         auto work = [](std::filesystem::path name) -> Task<std::string> {
@@ -164,7 +164,7 @@ TEST_CASE("File operations: more at once than the context takes wait their turn"
 TEST_CASE("File operations: wait for the file's end with the context, and none is left waiting") {
   for (const caio::Implementation implementation : support::backends()) {
     DYNAMIC_SECTION(caio::name(implementation)) {
-      const outcome::Pipe pipe;
+      const support::Pipe pipe;
       int error = -1;
       {
         Context context(implementation);
@@ -172,7 +172,7 @@ TEST_CASE("File operations: wait for the file's end with the context, and none i
           AIOFile file = AIOFile::from_fd(fd, "r", {.context = &used});
           place = co_await error_of(file.read());
         };
-        context.spawn(work(context, pipe.reading.get(), error));
+        context.spawn(work(context, pipe.reader.get(), error));
         context.poll();
         CHECK(error == -1);
       }
@@ -183,8 +183,8 @@ TEST_CASE("File operations: wait for the file's end with the context, and none i
 
 TEST_CASE("Close: a read of a pipe that is between two steps is cancelled, too") {
   support::on_every_backend([](Context& context) {
-    outcome::Pipe pipe;
-    std::optional<AIOFile> file(AIOFile::from_fd(pipe.reading.get(), "r", {.context = &context}));
+    support::Pipe pipe;
+    std::optional<AIOFile> file(AIOFile::from_fd(pipe.reader.get(), "r", {.context = &context}));
     int read = -1;
     int closed = -1;
     context.poll();
@@ -197,11 +197,11 @@ TEST_CASE("Close: a read of a pipe that is between two steps is cancelled, too")
       co_await used.schedule();
       place = co_await error_of(given.close());
     };
-    group.spawn(fill_and_close(context, *file, pipe.writing.get(), closed));
+    group.spawn(fill_and_close(context, *file, pipe.writer.get(), closed));
     for (int i = 0; i < 20; ++i) context.poll();
     CHECK(closed == 0);
     CHECK(read == ECANCELED);
-    pipe.writing.reset();
+    pipe.writer.reset();
     while (closed == -1 || read == -1) context.poll();
   });
 }

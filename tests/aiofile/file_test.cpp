@@ -31,12 +31,12 @@ using caio::Task;
 using caio::TaskGroup;
 using outcome::bytes_of;
 using outcome::error_of;
-using outcome::Fd;
 using outcome::is_open;
 using outcome::pattern;
 using outcome::text_of;
 using outcome::vector_of;
 using support::content_of;
+using support::Fd;
 using support::TemporaryDirectory;
 
 namespace {
@@ -316,23 +316,23 @@ TEST_CASE("AIOFile: operations that are started during close are refused") {
 
 TEST_CASE("AIOFile: close cancels a read of an idle pipe") {
   support::on_every_backend([](Context&) -> Task<> {
-    const outcome::Pipe pipe;
-    AIOFile file = AIOFile::from_fd(pipe.reading.get(), "r");
+    const support::Pipe pipe;
+    AIOFile file = AIOFile::from_fd(pipe.reader.get(), "r");
     int error = 0;
     TaskGroup group;
     group.spawn(outcome::store_error(file.read(), error));
     co_await file.close();
     CHECK(error == ECANCELED);
     co_await group.join();
-    CHECK(is_open(pipe.reading.get()));
+    CHECK(is_open(pipe.reader.get()));
   });
 }
 
 TEST_CASE("AIOFile: close cancels a write to a full pipe") {
   support::on_every_backend([](Context&) -> Task<> {
-    const outcome::Pipe pipe;
-    const auto capacity = static_cast<std::size_t>(::fcntl(pipe.writing.get(), F_GETPIPE_SZ));
-    AIOFile file = AIOFile::from_fd(pipe.writing.get(), "w");
+    const support::Pipe pipe;
+    const auto capacity = static_cast<std::size_t>(::fcntl(pipe.writer.get(), F_GETPIPE_SZ));
+    AIOFile file = AIOFile::from_fd(pipe.writer.get(), "w");
     co_await file.write(pattern(capacity));
     int error = 0;
     TaskGroup group;

@@ -6,16 +6,17 @@
 #include <caio/context.hpp>
 #include <cerrno>
 
+#include "outcome.hpp"
 #include "support/catch.hpp"
+#include "support/replaced_calls.hpp"
 #include "support/setups.hpp"
-#include "system_calls.hpp"
 
 namespace outcome {
 
 /// A disk that is full from the second on, until it has room again.
 inline bool disk_is_full = false;
 
-inline void fill_disk(ReplacedCalls& calls) {
+inline void fill_disk(support::ReplacedCalls& calls) {
   disk_is_full = true;
   calls->pwrite = [](int fd, const void* data, std::size_t size, ::off_t offset) -> ::ssize_t {
     if (!disk_is_full) return ::pwrite(fd, data, size, offset);

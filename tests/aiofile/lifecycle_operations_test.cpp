@@ -12,9 +12,9 @@
 #include "held_backend.hpp"
 #include "outcome.hpp"
 #include "support/catch.hpp"
+#include "support/replaced_calls.hpp"
 #include "support/setups.hpp"
 #include "support/temporary.hpp"
-#include "system_calls.hpp"
 
 using aiofile::AIOFile;
 using caio::Context;
@@ -23,10 +23,10 @@ using caio::Task;
 using caio::TaskGroup;
 using outcome::Bench;
 using outcome::error_of;
-using outcome::Fd;
 using outcome::is_open;
 using outcome::pattern;
 using outcome::store_error;
+using support::Fd;
 using support::TemporaryDirectory;
 
 namespace {
@@ -320,8 +320,8 @@ TEST_CASE("Close: one that is destroyed while writes run lets go of the descript
 
 TEST_CASE("Close: a borrowed descriptor is not closed by a close that is destroyed") {
   support::on_every_backend([](Context&) -> Task<> {
-    const outcome::Pipe pipe;
-    AIOFile file = AIOFile::from_fd(pipe.reading.get(), "r");
+    const support::Pipe pipe;
+    AIOFile file = AIOFile::from_fd(pipe.reader.get(), "r");
     int error = -1;
     TaskGroup reader;
     reader.spawn(store_error(file.read(), error));
@@ -332,7 +332,7 @@ TEST_CASE("Close: a borrowed descriptor is not closed by a close that is destroy
     }
     co_await reader.join();
     CHECK(error == ECANCELED);
-    CHECK(is_open(pipe.reading.get()));
+    CHECK(is_open(pipe.reader.get()));
   });
 }
 
@@ -357,7 +357,7 @@ TEST_CASE("Close: the end of the context leaves no descriptor open") {
 }
 
 TEST_CASE("Close: numbers of a user's own backend are no descriptors of the process") {
-  const outcome::ReplacedCalls calls;
+  const support::ReplacedCalls calls;
   closed_for_real = 0;
   {
     auto made = std::make_unique<outcome::HeldBackend>();

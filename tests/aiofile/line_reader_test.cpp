@@ -27,7 +27,7 @@ using caio::Task;
 using caio::TaskGroup;
 using outcome::error_of;
 using outcome::pattern;
-using outcome::Pipe;
+using support::Pipe;
 using support::TemporaryDirectory;
 
 namespace {
@@ -219,9 +219,9 @@ TEST_CASE("LineReader: invalid text is an error behind the lines before it") {
 TEST_CASE("LineReader: lines of a pipe, one by one, and beside other readers of the stream") {
   support::on_every_backend([](Context&) -> Task<> {
     Pipe pipe;
-    FileStream stream = co_await async_open(pipe.reading.get(), "r");
+    FileStream stream = co_await async_open(pipe.reader.get(), "r");
     LineReader lines = stream.lines();
-    CHECK(::write(pipe.writing.get(), "one\ntwo\nthr", 11) == 11);
+    CHECK(::write(pipe.writer.get(), "one\ntwo\nthr", 11) == 11);
     CHECK_YIELDS(lines.next(), "one\n");
     CHECK_YIELDS(stream.read(1), "t");
     CHECK_YIELDS(lines.next(), "wo\n");
@@ -229,10 +229,10 @@ TEST_CASE("LineReader: lines of a pipe, one by one, and beside other readers of 
     std::string line;
     group.spawn([](LineReader& from, std::string& to) -> Task<> { to = co_await from.readline(); }(lines, line));
     CHECK(line.empty());
-    CHECK(::write(pipe.writing.get(), "ee\nfour", 7) == 7);
+    CHECK(::write(pipe.writer.get(), "ee\nfour", 7) == 7);
     co_await group.join();
     CHECK(line == "three\n");
-    pipe.writing.reset();
+    pipe.writer.reset();
     CHECK_YIELDS(lines.next(), "four");
     const std::optional<std::string_view> end = co_await lines.next();
     CHECK_FALSE(end.has_value());
@@ -292,15 +292,15 @@ TEST_CASE("LineReader: wrong arguments are refused, and a closed file is EBADF")
 TEST_CASE("LineReader: next() may be destroyed while it waits") {
   support::on_every_backend([](Context&) -> Task<> {
     Pipe pipe;
-    AIOFile file = AIOFile::from_fd(pipe.reading.get(), "r");
+    AIOFile file = AIOFile::from_fd(pipe.reader.get(), "r");
     std::optional<LineReader> reader(std::in_place, file);
     {
       TaskGroup group;
       group.spawn([](LineReader& from) -> Task<> { co_await from.next(); }(*reader));
-      CHECK(::write(pipe.writing.get(), "half", 4) == 4);
+      CHECK(::write(pipe.writer.get(), "half", 4) == 4);
       co_await caio::sleep_for(std::chrono::milliseconds(0));
     }
-    CHECK(::write(pipe.writing.get(), " line\n", 6) == 6);
+    CHECK(::write(pipe.writer.get(), " line\n", 6) == 6);
     CHECK_YIELDS(reader->next(), "half line\n");
     {
       TaskGroup group;  // the reader goes first

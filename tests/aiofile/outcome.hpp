@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <aiofile/error.hpp>
+#include <caio/implementation.hpp>
 #include <caio/task.hpp>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +16,8 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "support/pipe.hpp"
 
 namespace outcome {
 
@@ -80,36 +83,8 @@ inline std::string pattern(std::size_t size, unsigned seed = 0) {
   return text;
 }
 
-/// A descriptor of the test's own.
-class Fd {
- public:
-  explicit Fd(int fd = -1) : fd_(fd) {}
-  Fd(const std::filesystem::path& path, int flags) : fd_(::open(path.c_str(), flags | O_CLOEXEC, 0666)) {}
-  Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Fd& operator=(Fd&&) = delete;
-  ~Fd() { reset(); }
-  int get() const { return fd_; }
-  void reset() {
-    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
-  }
-
- private:
-  int fd_;
-};
-
-struct Pipe {
-  Pipe() : Pipe(make()) {}
-  Fd reading;
-  Fd writing;
-
- private:
-  static std::pair<int, int> make() {
-    int ends[2] = {-1, -1};
-    if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
-    return {ends[0], ends[1]};
-  }
-  explicit Pipe(std::pair<int, int> ends) : reading(ends.first), writing(ends.second) {}
-};
+/// The backends whose every transfer is a plain system call.
+inline const caio::Implementation plain_backends[] = {caio::Implementation::thread, caio::Implementation::blocking};
 
 /// What a stream's read gives, or the errno with which it fails.
 template <class Stream>

@@ -19,8 +19,8 @@ using aiofile::FileStream;
 using caio::Context;
 using caio::Task;
 using outcome::error_of;
-using outcome::Pipe;
 using outcome::text_of;
+using support::Pipe;
 using support::TemporaryDirectory;
 
 TEST_CASE("Raw bytes: read_into goes on at the position of converted text, which goes on behind it") {
@@ -42,8 +42,8 @@ TEST_CASE("Raw bytes: read_into goes on at the position of converted text, which
 TEST_CASE("Raw bytes: a pipe's bytes that were converted cannot be given back") {
   support::on_every_backend([](Context&) -> Task<> {
     const Pipe pipe;
-    FileStream stream = co_await async_open(pipe.reading.get(), "r", {.encoding = "utf-16-le"});
-    REQUIRE(::write(pipe.writing.get(), "a\0b\0", 4) == 4);
+    FileStream stream = co_await async_open(pipe.reader.get(), "r", {.encoding = "utf-16-le"});
+    REQUIRE(::write(pipe.writer.get(), "a\0b\0", 4) == 4);
     CHECK_YIELDS(stream.read(1), "a");
     std::array<std::byte, 2> memory{};
     CHECK_YIELDS(error_of(stream.read_into(memory)), EOPNOTSUPP);

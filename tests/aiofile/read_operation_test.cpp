@@ -13,14 +13,14 @@
 #include <utility>
 #include <vector>
 
-#include "child_process.hpp"
 #include "held_backend.hpp"
 #include "outcome.hpp"
 #include "support/catch.hpp"
+#include "support/child_process.hpp"
+#include "support/replaced_calls.hpp"
 #include "support/setups.hpp"
 #include "support/simulated.hpp"
 #include "support/temporary.hpp"
-#include "system_calls.hpp"
 
 using aiofile::AIOFile;
 using aiofile::DecodeError;
@@ -33,7 +33,7 @@ using outcome::Bench;
 using outcome::error_of;
 using outcome::failure_of;
 using outcome::pattern;
-using outcome::ReplacedCalls;
+using support::ReplacedCalls;
 using support::TemporaryDirectory;
 
 namespace {
@@ -295,7 +295,7 @@ TEST_CASE("Read: a file that memory cannot hold is std::bad_alloc, and the file 
     DYNAMIC_SECTION(caio::name(implementation)) {
       const TemporaryDirectory directory;
       std::filesystem::resize_file(directory.file("file", "head"), std::uintmax_t{16} << 30);
-      const std::string answer = outcome::in_child([&] {
+      const std::string answer = support::answer_in_child([&] {
         const ::rlimit limit{::rlim_t{4} << 30, ::rlim_t{4} << 30};
         ::setrlimit(RLIMIT_AS, &limit);
         Context context(implementation);

@@ -25,7 +25,7 @@ using caio::Context;
 using caio::Task;
 using outcome::error_of;
 using outcome::pattern;
-using outcome::Pipe;
+using support::Pipe;
 using support::TemporaryDirectory;
 
 namespace {
@@ -193,14 +193,14 @@ TEST_CASE("Reader: sees what a writer beside it has written") {
 TEST_CASE("Reader: a pipe gives what has come") {
   support::on_every_backend([](Context&) -> Task<> {
     Pipe pipe;
-    AIOFile file = AIOFile::from_fd(pipe.reading.get(), "rb");
+    AIOFile file = AIOFile::from_fd(pipe.reader.get(), "rb");
     Reader reader(file, 0, 16);
-    CHECK(::write(pipe.writing.get(), "0123456789", 10) == 10);
+    CHECK(::write(pipe.writer.get(), "0123456789", 10) == 10);
     CHECK_YIELDS(reader.read_chunk(), "0123456789");
-    CHECK(::write(pipe.writing.get(), pattern(40).data(), 40) == 40);
+    CHECK(::write(pipe.writer.get(), pattern(40).data(), 40) == 40);
     CHECK_YIELDS(reader.read_chunk(), pattern(40).substr(0, 16));
     CHECK_YIELDS(reader.read_chunk(), pattern(40).substr(16, 16));
-    pipe.writing.reset();
+    pipe.writer.reset();
     CHECK_YIELDS(reader.read_chunk(), pattern(40).substr(32));
     CHECK_YIELDS(reader.read_chunk(), "");
     co_await file.close();

@@ -80,14 +80,14 @@ TEST_CASE("Shared file: a file costs one allocation beside its path") {
 
 TEST_CASE("Shared file: operations in flight keep the descriptor open when the last handle goes") {
   support::on_every_backend([](Context&) -> Task<> {
-    const outcome::Pipe pipe;
-    std::optional<AIOFile> file(AIOFile::from_fd(pipe.reading.get(), "r"));
+    const support::Pipe pipe;
+    std::optional<AIOFile> file(AIOFile::from_fd(pipe.reader.get(), "r"));
     std::string got;
     auto read = [](AIOFile& used, std::string& text) -> Task<> { text = co_await used.read(4); };
     TaskGroup group;
     group.spawn(read(*file, got));
     file.reset();
-    static_cast<void>(!::write(pipe.writing.get(), "text", 4));
+    static_cast<void>(!::write(pipe.writer.get(), "text", 4));
     co_await group.join();
     CHECK(got == "text");
   });

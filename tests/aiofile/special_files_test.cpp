@@ -24,10 +24,10 @@ using caio::gather;
 using caio::Task;
 using caio::TaskGroup;
 using outcome::error_of;
-using outcome::Fd;
 using outcome::pattern;
-using outcome::Pipe;
 using support::content_of;
+using support::Fd;
+using support::Pipe;
 using support::TemporaryDirectory;
 
 namespace {
@@ -206,9 +206,9 @@ TEST_CASE("Special files: a FIFO whose writer opens first waits for the reader")
 TEST_CASE("Special files: a pipe is read to its end") {
   support::on_every_backend([](Context&) -> Task<> {
     Pipe pipe;
-    AIOFile file = AIOFile::from_fd(pipe.reading.get(), "r");
-    static_cast<void>(!::write(pipe.writing.get(), "some text", 9));
-    pipe.writing.reset();
+    AIOFile file = AIOFile::from_fd(pipe.reader.get(), "r");
+    static_cast<void>(!::write(pipe.writer.get(), "some text", 9));
+    pipe.writer.reset();
     const std::string all = co_await file.read();
     CHECK(all == "some text");
     const std::string end = co_await file.read();
@@ -219,8 +219,8 @@ TEST_CASE("Special files: a pipe is read to its end") {
 TEST_CASE("Special files: a read of a pipe goes on until it has its size, whatever the offset") {
   support::on_every_backend([](Context&) -> Task<> {
     const Pipe pipe;
-    AIOFile reader = AIOFile::from_fd(pipe.reading.get(), "r");
-    AIOFile writer = AIOFile::from_fd(pipe.writing.get(), "w");
+    AIOFile reader = AIOFile::from_fd(pipe.reader.get(), "r");
+    AIOFile writer = AIOFile::from_fd(pipe.writer.get(), "w");
     auto write = [](AIOFile& file) -> Task<> {
       for (const char* const part : {"one ", "two ", "three "}) {
         co_await file.write(part, 5);
@@ -239,14 +239,14 @@ TEST_CASE("Special files: a read of a pipe goes on until it has its size, whatev
 TEST_CASE("Special files: a write to a pipe goes on while somebody reads") {
   support::on_every_backend([](Context&) -> Task<> {
     const Pipe pipe;
-    AIOFile reader = AIOFile::from_fd(pipe.reading.get(), "rb");
-    AIOFile writer = AIOFile::from_fd(pipe.writing.get(), "wb");
+    AIOFile reader = AIOFile::from_fd(pipe.reader.get(), "rb");
+    AIOFile writer = AIOFile::from_fd(pipe.writer.get(), "wb");
     const std::string content = pattern(1'000'003);
     const auto [written, got] =
         co_await gather(writer.write(content), reader.read(static_cast<std::int64_t>(content.size())));
     CHECK(written == content.size());
     CHECK((got == content));
-    CHECK((::fcntl(pipe.writing.get(), F_GETFL) & O_NONBLOCK) == 0);
+    CHECK((::fcntl(pipe.writer.get(), F_GETFL) & O_NONBLOCK) == 0);
   });
 }
 
@@ -260,13 +260,13 @@ TEST_CASE("Special files: idle pipes do not hold up a file") {
         std::vector<int> errors(pipes.size(), -1);
         TaskGroup group;
         for (std::size_t i = 0; i < pipes.size(); ++i) {
-          readers.push_back(AIOFile::from_fd(pipes[i].reading.get(), "r"));
+          readers.push_back(AIOFile::from_fd(pipes[i].reader.get(), "r"));
           group.spawn(outcome::store_error(readers.back().read(), errors[i]));
         }
         const std::string all = co_await file.read();
         CHECK(all.size() == 400'000);
         CHECK(errors == std::vector<int>(pipes.size(), -1));
-        for (Pipe& pipe : pipes) pipe.writing.reset();
+        for (Pipe& pipe : pipes) pipe.writer.reset();
         co_await group.join();
         CHECK(errors == std::vector<int>(pipes.size(), 0));
       },
@@ -276,14 +276,14 @@ TEST_CASE("Special files: idle pipes do not hold up a file") {
 TEST_CASE("Special files: a read of an idle pipe can be stopped, and the pipe goes on working") {
   support::on_every_backend([](Context&) -> Task<> {
     const Pipe pipe;
-    AIOFile file = AIOFile::from_fd(pipe.reading.get(), "r");
+    AIOFile file = AIOFile::from_fd(pipe.reader.get(), "r");
     int error = -1;
     TaskGroup group;
     group.spawn(outcome::store_error(file.read(4), error));
     group.request_stop();
     co_await group.join();
     CHECK(error == ECANCELED);
-    static_cast<void>(!::write(pipe.writing.get(), "text", 4));
+    static_cast<void>(!::write(pipe.writer.get(), "text", 4));
     const std::string got = co_await file.read(4);
     CHECK(got == "text");
   });

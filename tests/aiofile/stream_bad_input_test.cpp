@@ -134,7 +134,7 @@ TEST_CASE("Bad input: a descriptor that somebody else has closed") {
   support::on_every_backend([&](Context& context) -> Task<> {
     std::optional<caio::LostData> lost;
     context.on_lost_data([&](const caio::LostData& data) { lost = data; });
-    outcome::Fd fd(path, O_RDWR);
+    support::Fd fd(path, O_RDWR);
     {
       FileStream stream = co_await async_open(fd.get(), "r+", {.buffering = 100});
       CHECK_YIELDS(stream.read(3), "con");
@@ -151,7 +151,7 @@ TEST_CASE("Bad input: a descriptor that somebody else has closed") {
 TEST_CASE("Bad input: a directory by its descriptor, a range of lines that is empty") {
   const TemporaryDirectory directory;
   support::on_every_backend([&](Context&) -> Task<> {
-    const outcome::Fd fd(directory.path(), O_RDONLY | O_DIRECTORY);
+    const support::Fd fd(directory.path(), O_RDONLY | O_DIRECTORY);
     FileStream stream = co_await async_open(fd.get(), "r");
     CHECK_YIELDS(error_of(stream.read()), EISDIR);
     CHECK_YIELDS(error_of(stream.readline()), EISDIR);

@@ -26,10 +26,10 @@ using outcome::failure_of;
 using outcome::fill_disk;
 using outcome::on_plain_backends;
 using outcome::pattern;
-using outcome::Pipe;
-using outcome::ReplacedCalls;
 using outcome::store;
 using support::content_of;
+using support::Pipe;
+using support::ReplacedCalls;
 using support::TemporaryDirectory;
 
 TEST_CASE("StreamClose: waits for what was started, and what is started after it is EBADF") {
@@ -53,7 +53,7 @@ TEST_CASE("StreamClose: waits for what was started, and what is started after it
 TEST_CASE("StreamClose: cancels waits for a pipe") {
   support::on_every_backend([](Context&) -> Task<> {
     Pipe pipe;
-    FileStream stream = co_await async_open(pipe.reading.get(), "rb");
+    FileStream stream = co_await async_open(pipe.reader.get(), "rb");
     TaskGroup group;
     int first = -1;
     int second = -1;
@@ -64,7 +64,7 @@ TEST_CASE("StreamClose: cancels waits for a pipe") {
     co_await group.join();
     CHECK(first == ECANCELED);
     CHECK(second == ECANCELED);
-    CHECK(outcome::is_open(pipe.reading.get()));
+    CHECK(outcome::is_open(pipe.reader.get()));
   });
 }
 

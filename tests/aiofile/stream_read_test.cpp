@@ -23,7 +23,7 @@ using caio::Task;
 using caio::TaskGroup;
 using outcome::error_of;
 using outcome::pattern;
-using outcome::Pipe;
+using support::Pipe;
 using support::TemporaryDirectory;
 
 namespace {
@@ -357,22 +357,22 @@ TEST_CASE("StreamReadlines: all lines from the position on") {
 TEST_CASE("StreamRead: a pipe gives lines and characters as they come, and its end") {
   support::on_every_backend([](Context&) -> Task<> {
     Pipe pipe;
-    FileStream stream = co_await async_open(pipe.reading.get(), "r");
+    FileStream stream = co_await async_open(pipe.reader.get(), "r");
     CHECK_FALSE(stream.seekable());
     const std::string text = "line é\nmore ";
-    CHECK(::write(pipe.writing.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+    CHECK(::write(pipe.writer.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
     CHECK_YIELDS(stream.peek(4), "line");
     CHECK_YIELDS(stream.readline(), "line é\n");  // although the pipe is open
     CHECK_YIELDS(stream.read(4), "more");
-    CHECK(::write(pipe.writing.get(), "\xc3", 1) == 1);
+    CHECK(::write(pipe.writer.get(), "\xc3", 1) == 1);
     TaskGroup group;
     std::string last;
     group.spawn([](FileStream& from, std::string& to) -> Task<> { to = co_await from.read(2); }(stream, last));
     CHECK(last.empty());  // it waits for the rest of the character
-    CHECK(::write(pipe.writing.get(), "\xa9!", 2) == 2);
+    CHECK(::write(pipe.writer.get(), "\xa9!", 2) == 2);
     co_await group.join();
     CHECK(last == " é");
-    pipe.writing.reset();
+    pipe.writer.reset();
     CHECK_YIELDS(stream.read(), "!");
     CHECK_YIELDS(stream.read(), "");
     CHECK(stream.tell() == 16);
@@ -385,23 +385,23 @@ TEST_CASE("StreamRead: a pipe gives lines and characters as they come, and its e
 TEST_CASE("StreamRead: what an abandoned or cancelled read has taken from a pipe is not lost") {
   support::on_every_backend([](Context&) -> Task<> {
     Pipe pipe;
-    FileStream stream = co_await async_open(pipe.reading.get(), "rb");
+    FileStream stream = co_await async_open(pipe.reader.get(), "rb");
     auto read = [](FileStream& from, int& error) -> Task<> { error = co_await error_of(from.read(100)); };
     int error = -1;
     {
       TaskGroup group;
       group.spawn(read(stream, error));
-      CHECK(::write(pipe.writing.get(), "abc", 3) == 3);
+      CHECK(::write(pipe.writer.get(), "abc", 3) == 3);
       co_await caio::sleep_for(std::chrono::milliseconds(0));
     }
     CHECK(error == -1);  // destroyed
     TaskGroup group;
     group.spawn(read(stream, error));
-    CHECK(::write(pipe.writing.get(), "def", 3) == 3);
+    CHECK(::write(pipe.writer.get(), "def", 3) == 3);
     group.request_stop();
     co_await group.join();
     CHECK(error == ECANCELED);
-    pipe.writing.reset();
+    pipe.writer.reset();
     CHECK_YIELDS(stream.read(), "abcdef");
     co_await stream.close();
   });

@@ -176,8 +176,8 @@ TEST_CASE("FileStream: a terminal works like a file, but for its position") {
     int master = -1;
     int slave = -1;
     REQUIRE(::openpty(&master, &slave, nullptr, nullptr, nullptr) == 0);
-    const outcome::Fd first(master);
-    const outcome::Fd second(slave);
+    const support::Fd first(master);
+    const support::Fd second(slave);
     FileStream stream = co_await async_open(slave, "r+");
     CHECK(stream.isatty());
     CHECK_FALSE(stream.seekable());

@@ -31,9 +31,9 @@ using outcome::failure_of;
 using outcome::fill_disk;
 using outcome::on_plain_backends;
 using outcome::pattern;
-using outcome::Pipe;
-using outcome::ReplacedCalls;
 using support::content_of;
+using support::Pipe;
+using support::ReplacedCalls;
 using support::TemporaryDirectory;
 
 TEST_CASE("StreamWrite: each write goes at once, in order, and moves the position") {
@@ -231,15 +231,15 @@ TEST_CASE("StreamWrite: a pipe whose reader is gone gives EPIPE, not the program
     std::vector<LostData> lost;
     context.on_lost_data([&](const LostData& data) { lost.push_back(data); });
     Pipe pipe;
-    FileStream stream = co_await async_open(pipe.writing.get(), "w");
+    FileStream stream = co_await async_open(pipe.writer.get(), "w");
     CHECK_YIELDS(stream.write("abc"), 3);
     CHECK(stream.tell() == 3);
-    pipe.reading.reset();
+    pipe.reader.reset();
     CHECK_YIELDS(error_of(stream.write("abc")), EPIPE);
     CHECK(stream.tell() == 3);
     co_await stream.close();
     {
-      FileStream buffered = co_await async_open(pipe.writing.get(), "w", {.buffering = 100});
+      FileStream buffered = co_await async_open(pipe.writer.get(), "w", {.buffering = 100});
       co_await buffered.write("abc");
     }
     REQUIRE(lost.size() == 1);
@@ -251,13 +251,13 @@ TEST_CASE("StreamWrite: a pipe whose reader is gone gives EPIPE, not the program
 TEST_CASE("StreamWrite: a pipe takes more than it holds while somebody reads") {
   support::on_every_backend([](Context&) -> Task<> {
     Pipe pipe;
-    FileStream to = co_await async_open(pipe.writing.get(), "wb", {.buffering = 1000});
-    FileStream from = co_await async_open(pipe.reading.get(), "rb");
+    FileStream to = co_await async_open(pipe.writer.get(), "wb", {.buffering = 1000});
+    FileStream from = co_await async_open(pipe.reader.get(), "rb");
     const std::string content = pattern(500'000);
     auto write = [](FileStream& stream, std::string_view text, Pipe& ends) -> Task<> {
       for (std::size_t at = 0; at < text.size(); at += 300) co_await stream.write(text.substr(at, 300));
       co_await stream.close();
-      ends.writing.reset();
+      ends.writer.reset();
     };
     TaskGroup group;
     group.spawn(write(to, content, pipe));

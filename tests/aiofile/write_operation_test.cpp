@@ -13,10 +13,10 @@
 #include "held_backend.hpp"
 #include "outcome.hpp"
 #include "support/catch.hpp"
+#include "support/replaced_calls.hpp"
 #include "support/setups.hpp"
 #include "support/simulated.hpp"
 #include "support/temporary.hpp"
-#include "system_calls.hpp"
 
 using aiofile::AIOFile;
 using aiofile::FileError;
@@ -28,9 +28,9 @@ using outcome::Bench;
 using outcome::error_of;
 using outcome::failure_of;
 using outcome::pattern;
-using outcome::ReplacedCalls;
 using outcome::store_error;
 using support::content_of;
+using support::ReplacedCalls;
 using support::TemporaryDirectory;
 
 namespace {

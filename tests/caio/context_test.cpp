@@ -24,6 +24,7 @@
 
 #include "caio/descriptors.hpp"
 #include "support/catch.hpp"
+#include "support/child_process.hpp"
 #include "support/setups.hpp"
 #include "support/temporary.hpp"
 
@@ -1037,46 +1038,36 @@ TEST_CASE("Context: a spawned task that waits when its context ends is no failur
 }
 
 TEST_CASE("Context: a spawned task that answers its context's end with another failure terminates") {
-  const ::pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    std::set_terminate([] { ::_exit(7); });
-    {
-      Context context(caio::Implementation::blocking);
-      context.spawn([](Context& each) -> Task<> {
-        bool slept = true;
-        try {
-          co_await each.sleep_for(1h);
-        } catch (const std::system_error&) {
-          slept = false;
-        }
-        if (!slept) throw std::runtime_error("spawned");
-      }(context));
-      context.poll();
-    }
-    ::_exit(0);
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
+  const int status = support::in_child([]() -> std::string {
+                       std::set_terminate([] { ::_exit(7); });
+                       Context context(caio::Implementation::blocking);
+                       context.spawn([](Context& each) -> Task<> {
+                         bool slept = true;
+                         try {
+                           co_await each.sleep_for(1h);
+                         } catch (const std::system_error&) {
+                           slept = false;
+                         }
+                         if (!slept) throw std::runtime_error("spawned");
+                       }(context));
+                       context.poll();
+                       return "";
+                     }).status;
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 7);
 }
 
 TEST_CASE("Context: the failure of a spawned task without on_error terminates") {
-  const ::pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    std::set_terminate([] { ::_exit(7); });
-    Context context(caio::Implementation::blocking);
-    context.spawn([]() -> Task<> {
-      throw std::runtime_error("spawned");
-      co_return;
-    }());
-    context.poll();
-    ::_exit(0);
-  }
-  int status = 0;
-  ::waitpid(child, &status, 0);
+  const int status = support::in_child([]() -> std::string {
+                       std::set_terminate([] { ::_exit(7); });
+                       Context context(caio::Implementation::blocking);
+                       context.spawn([]() -> Task<> {
+                         throw std::runtime_error("spawned");
+                         co_return;
+                       }());
+                       context.poll();
+                       return "";
+                     }).status;
   CHECK(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == 7);
 }

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <caio/detail/unique_fd.hpp>
 #include <caio/request.hpp>
 #include <caio/task.hpp>
 #include <cstddef>
@@ -18,20 +17,9 @@
 #include <utility>
 #include <vector>
 
+#include "support/pipe.hpp"
+
 namespace support {
-
-using Fd = caio::detail::UniqueFd;
-
-struct Pipe {
-  explicit Pipe(int flags = O_CLOEXEC) {
-    int ends[2];
-    if (::pipe2(ends, flags) != 0) throw std::runtime_error("pipe2");
-    reader = Fd(ends[0]);
-    writer = Fd(ends[1]);
-  }
-  Fd reader;
-  Fd writer;
-};
 
 inline caio::Request request_of(caio::Opcode opcode, int fd, void* buffer, std::size_t length, std::int64_t offset) {
   caio::Request request;

@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "support/catch.hpp"
+#include "support/replaced_calls.hpp"
 #include "support/temporary.hpp"
 
 using caio::execute;
@@ -21,15 +22,9 @@ using caio::Opcode;
 using caio::Request;
 using caio::system_calls;
 using caio::detail::UniqueFd;
+using support::ReplacedCalls;
 
 namespace {
-
-struct Restore {
-  Restore() = default;
-  Restore(const Restore&) = delete;
-  Restore& operator=(const Restore&) = delete;
-  ~Restore() { system_calls = {}; }
-};
 
 int calls = 0;
 std::size_t asked_for = 0;
@@ -151,7 +146,7 @@ TEST_CASE("execute: syncs") {
 
 TEST_CASE("execute: fsync and fdatasync are different calls") {
   const TestFile file("");
-  const Restore restore;
+  const ReplacedCalls restore;
   system_calls.fsync = [](int) { return errno = EIO, -1; };
   CHECK(simple(Opcode::fsync, file.fd) == -EIO);
   CHECK(simple(Opcode::fdatasync, file.fd) == 0);
@@ -200,7 +195,7 @@ TEST_CASE("execute: close closes") {
 
 TEST_CASE("execute: an interrupted close is not repeated, and no failure") {
   const TestFile file("");
-  const Restore restore;
+  const ReplacedCalls restore;
   calls = 0;
   system_calls.close = [](int) { return ++calls, errno = EINTR, -1; };
   CHECK(simple(Opcode::close, file.fd) == 0);
@@ -235,7 +230,7 @@ TEST_CASE("execute: a bad descriptor is EBADF for each opcode that has one") {
 
 TEST_CASE("execute: one step moves 1 GiB at most") {
   const TestFile file("");
-  const Restore restore;
+  const ReplacedCalls restore;
   system_calls.pread = [](int, void*, std::size_t size, ::off_t) { return asked_for = size, ::ssize_t{1}; };
   system_calls.pwrite = [](int, const void*, std::size_t size, ::off_t) { return asked_for = size, ::ssize_t{1}; };
   system_calls.write = [](int, const void*, std::size_t size) { return asked_for = size, ::ssize_t{1}; };
@@ -266,7 +261,7 @@ TEST_CASE("execute: a stream that refuses NOWAIT gets PIPE_BUF bytes at most") {
 
 TEST_CASE("execute: EINTR is tried again on a file") {
   const TestFile file("abc");
-  const Restore restore;
+  const ReplacedCalls restore;
   interruptions = 1000;
   system_calls.pread = [](int fd, void* buffer, std::size_t size, ::off_t offset) -> ::ssize_t {
     if (interruptions > 0) return --interruptions, errno = EINTR, -1;
@@ -282,7 +277,7 @@ TEST_CASE("execute: EINTR on a stream is an answer, for its readiness must be as
   REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
   const UniqueFd reader(ends[0]);
   const UniqueFd writer(ends[1]);
-  const Restore restore;
+  const ReplacedCalls restore;
   calls = 0;
   system_calls.read = [](int, void*, std::size_t) -> ::ssize_t { return ++calls, errno = EINTR, -1; };
   std::array<char, 3> buffer{};

@@ -274,7 +274,7 @@ bool everything_in_loop(Context& watched, Context& context, std::uint32_t trigge
     context.spawn(send_and_get_back(context, there.writer.get(), back.reader.get(), 500, ended));
     held = loop.run_until([&] { return reads.ended() && ended == 53; }) && reads.right() == 2000;
   }
-  there.writer = Fd();
+  there.writer.reset();
   return held;
 }
 

@@ -17,10 +17,10 @@
 #include <thread>
 #include <vector>
 
-#include "caio/child_process.hpp"
 #include "caio/descriptors.hpp"
 #include "caio/stranger.hpp"
 #include "support/catch.hpp"
+#include "support/child_process.hpp"
 #include "support/setups.hpp"
 #include "support/temporary.hpp"
 

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/pipe.hpp"
 #include "support/setups.hpp"
 #include "support/temporary.hpp"
 
@@ -24,6 +25,7 @@ using caio::gather;
 using caio::run;
 using caio::Task;
 using caio::detail::UniqueFd;
+using support::Pipe;
 
 namespace {
 
@@ -72,17 +74,6 @@ template <class T>
 Task<> ignore(Task<T> task) {
   co_await std::move(task);
 }
-
-struct Pipe {
-  Pipe() {
-    std::array<int, 2> ends{};
-    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
-    reader = UniqueFd(ends[0]);
-    writer = UniqueFd(ends[1]);
-  }
-  UniqueFd reader;
-  UniqueFd writer;
-};
 
 }  // namespace
 

@@ -18,9 +18,9 @@
 #include <string>
 #include <vector>
 
-#include "caio/child_process.hpp"
 #include "caio/descriptors.hpp"
 #include "support/catch.hpp"
+#include "support/child_process.hpp"
 #include "support/setups.hpp"
 #include "support/temporary.hpp"
 

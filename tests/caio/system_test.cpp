@@ -13,6 +13,7 @@
 #include <system_error>
 
 #include "support/catch.hpp"
+#include "support/replaced_calls.hpp"
 #include "support/setups.hpp"
 #include "support/temporary.hpp"
 
@@ -21,15 +22,9 @@ using caio::Implementation;
 using caio::system_calls;
 using caio::Task;
 using caio::detail::UniqueFd;
+using support::ReplacedCalls;
 
 namespace {
-
-struct Restore {
-  Restore() = default;
-  Restore(const Restore&) = delete;
-  Restore& operator=(const Restore&) = delete;
-  ~Restore() { system_calls = {}; }
-};
 
 std::atomic<int> calls;
 
@@ -73,7 +68,7 @@ TEST_CASE("SystemCalls: an operation sees what a replaced entry answers") {
   for (const Implementation implementation : by_system_calls) {
     Context context(implementation, plain());
     {
-      const Restore restore;
+      const ReplacedCalls restore;
       system_calls.pread = [](int, void*, std::size_t, ::off_t) -> ::ssize_t { return errno = EIO, -1; };
       CHECK(context.run(error_of_read(context, file.get())) == EIO);
     }
@@ -85,7 +80,7 @@ TEST_CASE("SystemCalls: EINTR is tried again until there is an answer") {
   const support::TemporaryDirectory directory;
   const UniqueFd file(::open(directory.file("text", "abcd").c_str(), O_RDONLY | O_CLOEXEC));
   for (const Implementation implementation : by_system_calls) {
-    const Restore restore;
+    const ReplacedCalls restore;
     calls = 0;
     system_calls.pread = [](int fd, void* buffer, std::size_t size, ::off_t offset) -> ::ssize_t {
       if (++calls < 5) return errno = EINTR, -1;
@@ -98,7 +93,7 @@ TEST_CASE("SystemCalls: EINTR is tried again until there is an answer") {
 }
 
 TEST_CASE("SystemCalls: a context without descriptors to be had says so") {
-  const Restore restore;
+  const ReplacedCalls restore;
   system_calls.eventfd = [](unsigned, int) { return errno = EMFILE, -1; };
   std::error_code code;
   try {
@@ -116,7 +111,7 @@ TEST_CASE("SystemCalls: a wait for readiness that cannot be set up fails the ope
   const UniqueFd writer(ends[1]);
   support::on_every_backend([&](Context& context) {
     {
-      const Restore restore;
+      const ReplacedCalls restore;
       system_calls.epoll_create = [](int) { return errno = EMFILE, -1; };
       CHECK(context.run(error_of_read(context, reader.get())) == EMFILE);
     }
@@ -131,7 +126,7 @@ TEST_CASE("SystemCalls: a completion that comes while the descriptor to sleep on
   for (const Implementation implementation : support::backends()) {
     Context neighbour(Implementation::blocking);
     neighbour.run([](Context& context) -> Task<> { co_await context.schedule(); }(neighbour));
-    const Restore restore;
+    const ReplacedCalls restore;
     Context context(implementation, plain());
     system_calls.eventfd = [](unsigned value, int flags) {
       ::poll(nullptr, 0, 20);  // long enough for the read to end

@@ -13,6 +13,7 @@
 #include <type_traits>
 
 #include "support/catch.hpp"
+#include "support/pipe.hpp"
 #include "support/setups.hpp"
 #include "support/temporary.hpp"
 
@@ -20,21 +21,11 @@ using caio::Context;
 using caio::Task;
 using caio::TaskGroup;
 using caio::detail::UniqueFd;
+using support::Pipe;
 
 namespace {
 
 constexpr std::chrono::hours long_time{1};
-
-struct Pipe {
-  Pipe() {
-    std::array<int, 2> ends{};
-    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
-    reader = UniqueFd(ends[0]);
-    writer = UniqueFd(ends[1]);
-  }
-  UniqueFd reader;
-  UniqueFd writer;
-};
 
 /// What became of children.
 struct Fate {

@@ -13,6 +13,7 @@
 
 #include "caio/descriptors.hpp"
 #include "support/catch.hpp"
+#include "support/replaced_calls.hpp"
 #include "support/temporary.hpp"
 
 using caio::Opcode;
@@ -21,19 +22,13 @@ using caio::system_calls;
 using caio::detail::Speculation;
 using caio::detail::UniqueFd;
 using caio::detail::WriteGate;
+using support::ReplacedCalls;
 using support::request_of;
 
 namespace {
 
 constexpr std::chrono::microseconds fast{10};
 constexpr std::chrono::milliseconds slow{1};
-
-struct Restore {
-  Restore() = default;
-  Restore(const Restore&) = delete;
-  Restore& operator=(const Restore&) = delete;
-  ~Restore() { system_calls = {}; }
-};
 
 /// How many writes the gate sends away before it opens.
 int closed_for(WriteGate& gate) {
@@ -140,7 +135,7 @@ TEST_CASE("Speculation: a cached read ends in place") {
 
 TEST_CASE("Speculation: a read that reaches the end of the file ends in place") {
   const TestFile file("abcdef");
-  const Restore restore;
+  const ReplacedCalls restore;
   std::array<char, 10> buffer{};
   Speculation speculation(true);
   answer_reads(2);
@@ -156,7 +151,7 @@ TEST_CASE("Speculation: a read that reaches the end of the file ends in place") 
 
 TEST_CASE("Speculation: a partial hit keeps its bytes, and the rest is for the backend") {
   const TestFile file("abcdef");
-  const Restore restore;
+  const ReplacedCalls restore;
   std::array<char, 6> buffer{};
   Speculation speculation(true);
   answer_reads(2);
@@ -170,7 +165,7 @@ TEST_CASE("Speculation: a partial hit keeps its bytes, and the rest is for the b
 
 TEST_CASE("Speculation: a false end is not believed") {
   const TestFile file("abcdef");
-  const Restore restore;
+  const ReplacedCalls restore;
   std::array<char, 6> buffer{};
   Speculation speculation(true);
   answer_reads(0);
@@ -181,7 +176,7 @@ TEST_CASE("Speculation: a false end is not believed") {
 
 TEST_CASE("Speculation: a file without a size is left to the backend at its end") {
   const UniqueFd file(::open("/proc/self/status", O_RDONLY | O_CLOEXEC));
-  const Restore restore;
+  const ReplacedCalls restore;
   std::array<char, 6> buffer{};
   Speculation speculation(true);
   answer_reads(0);
@@ -191,7 +186,7 @@ TEST_CASE("Speculation: a file without a size is left to the backend at its end"
 
 TEST_CASE("Speculation: a miss goes to the backend, and the next read is tried again") {
   const TestFile file("abcdef");
-  const Restore restore;
+  const ReplacedCalls restore;
   std::array<char, 6> buffer{};
   Speculation speculation(true);
   answer_reads(-EAGAIN);
@@ -205,7 +200,7 @@ TEST_CASE("Speculation: a miss goes to the backend, and the next read is tried a
 
 TEST_CASE("Speculation: a descriptor that refuses NOWAIT is asked once") {
   const TestFile file("abcdef");
-  const Restore restore;
+  const ReplacedCalls restore;
   std::array<char, 6> buffer{};
   for (const int error : {EOPNOTSUPP, EINVAL, ENOSYS}) {
     Speculation speculation(true);
@@ -220,7 +215,7 @@ TEST_CASE("Speculation: a descriptor that refuses NOWAIT is asked once") {
 
 TEST_CASE("Speculation: other errors of a read are for the backend to find") {
   const TestFile file("abcdef");
-  const Restore restore;
+  const ReplacedCalls restore;
   std::array<char, 6> buffer{};
   Speculation speculation(true);
   answer_reads(-EIO);
@@ -231,7 +226,7 @@ TEST_CASE("Speculation: other errors of a read are for the backend to find") {
 
 TEST_CASE("Speculation: does not try what could hold up the loop") {
   const TestFile file("abcdef");
-  const Restore restore;
+  const ReplacedCalls restore;
   std::vector<char> buffer(256 * 1024 + 1);
   Speculation speculation(true);
   const auto attempted = [&](Request request) {
@@ -262,7 +257,7 @@ TEST_CASE("Speculation: does not try what could hold up the loop") {
 
 TEST_CASE("Speculation: writes that wait for the device or append atomically are not tried") {
   const TestFile file("abcdef");
-  const Restore restore;
+  const ReplacedCalls restore;
   std::array<char, 6> buffer{};
   Speculation speculation(true);
   answer_writes(6);
@@ -276,7 +271,7 @@ TEST_CASE("Speculation: writes that wait for the device or append atomically are
 
 TEST_CASE("Speculation: switched off it tries nothing") {
   const TestFile file("abcdef");
-  const Restore restore;
+  const ReplacedCalls restore;
   std::array<char, 6> buffer{};
   Speculation speculation(false);
   answer_reads(6);
@@ -297,7 +292,7 @@ TEST_CASE("Speculation: a small write ends in place") {
 
 TEST_CASE("Speculation: a short write ends in place unless all of it is wanted") {
   const TestFile file("abcdef");
-  const Restore restore;
+  const ReplacedCalls restore;
   std::array<char, 6> bytes{};
   Speculation speculation(true);
   answer_writes(4);
@@ -314,7 +309,7 @@ TEST_CASE("Speculation: a short write ends in place unless all of it is wanted")
 
 TEST_CASE("Speculation: an error of a write is its end, an interruption is not") {
   const TestFile file("abcdef");
-  const Restore restore;
+  const ReplacedCalls restore;
   std::array<char, 6> bytes{};
   Speculation speculation(true);
   Request request = request_of(Opcode::write, file.fd.get(), bytes.data(), 6, 0);
@@ -329,7 +324,7 @@ TEST_CASE("Speculation: an error of a write is its end, an interruption is not")
 
 TEST_CASE("Speculation: after a slow write the next ones go to the backend") {
   const TestFile file("abcdef");
-  const Restore restore;
+  const ReplacedCalls restore;
   std::array<char, 6> bytes{};
   Speculation speculation(true);
   calls = 0;
@@ -349,7 +344,7 @@ TEST_CASE("Speculation: after a slow write the next ones go to the backend") {
 
 TEST_CASE("Speculation: a turn's operations run out, and come again with the next") {
   const TestFile file("abcdef");
-  const Restore restore;
+  const ReplacedCalls restore;
   std::array<char, 1> buffer{};
   Speculation speculation(true);
   answer_reads(1);
@@ -368,7 +363,7 @@ TEST_CASE("Speculation: a turn's operations run out, and come again with the nex
 
 TEST_CASE("Speculation: a write that fails is an operation of the turn, too") {
   const TestFile file("");
-  const Restore restore;
+  const ReplacedCalls restore;
   std::array<char, 1> buffer{};
   Speculation speculation(true);
   answer_writes(-ENOSPC);
@@ -383,7 +378,7 @@ TEST_CASE("Speculation: a write that fails is an operation of the turn, too") {
 
 TEST_CASE("Speculation: a turn's bytes run out") {
   const TestFile file("abcdef");
-  const Restore restore;
+  const ReplacedCalls restore;
   std::vector<char> buffer(256 * 1024);
   Speculation speculation(true);
   answer_reads(256 * 1024);

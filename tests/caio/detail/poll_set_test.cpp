@@ -8,9 +8,11 @@
 #include <chrono>
 
 #include "support/catch.hpp"
+#include "support/pipe.hpp"
 
 using caio::detail::PollSet;
 using caio::detail::UniqueFd;
+using support::Pipe;
 
 namespace {
 
@@ -22,17 +24,6 @@ bool readable(const PollSet& set, int patience = 0) {
 std::int64_t from_now(std::chrono::nanoseconds time) {
   return std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch() + time).count();
 }
-
-struct Pipe {
-  Pipe() {
-    std::array<int, 2> ends{};
-    REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
-    reader = UniqueFd(ends[0]);
-    writer = UniqueFd(ends[1]);
-  }
-  UniqueFd reader;
-  UniqueFd writer;
-};
 
 }  // namespace
 

@@ -10,6 +10,7 @@
 
 #include "caio/descriptors.hpp"
 #include "support/catch.hpp"
+#include "support/replaced_calls.hpp"
 
 using caio::Opcode;
 using caio::Request;
@@ -22,16 +23,10 @@ using caio::detail::Streams;
 using caio::detail::transfer_nowait;
 using caio::detail::UniqueFd;
 using support::Pipe;
+using support::ReplacedCalls;
 using support::request_of;
 
 namespace {
-
-struct Restore {
-  Restore() = default;
-  Restore(const Restore&) = delete;
-  Restore& operator=(const Restore&) = delete;
-  ~Restore() { system_calls = {}; }
-};
 
 int answer = 0;  // the errno of the replaced call
 
@@ -48,7 +43,7 @@ TEST_CASE("stream_is_ready: tells whether a pipe has bytes, room, or a hang-up")
   char byte = 0;
   REQUIRE(::read(pipe.reader.get(), &byte, 1) == 1);
   CHECK_FALSE(stream_is_ready(reader));
-  pipe.writer = UniqueFd();
+  pipe.writer.reset();
   CHECK(stream_is_ready(reader));
 }
 
@@ -80,7 +75,7 @@ TEST_CASE("transfer_nowait: moves what there is, and EAGAIN when there is nothin
   REQUIRE(transfer_nowait(reader));
   CHECK(reader.result == 4);
   CHECK(std::string_view(buffer.data(), 4) == "abcd");
-  pipe.writer = UniqueFd();
+  pipe.writer.reset();
   REQUIRE(transfer_nowait(reader));
   CHECK(reader.result == 0);
 }
@@ -117,7 +112,7 @@ TEST_CASE("transfer_nowait: several buffers") {
 
 TEST_CASE("transfer_nowait: says where it is refused") {
   const Pipe pipe;
-  const Restore restore;
+  const ReplacedCalls restore;
   std::array<char, 2> buffer{};
   Request reader = request_of(Opcode::read, pipe.reader.get(), buffer.data(), 2, -1);
   system_calls.preadv2 = [](int, const ::iovec*, int, ::off_t, int) -> ::ssize_t {
@@ -136,7 +131,7 @@ TEST_CASE("transfer_nowait: says where it is refused") {
 TEST_CASE("transfer_nowait: a pipe without a reader gives EPIPE, and no signal") {
   if (!nowait_on_pipes()) return;
   Pipe pipe;
-  pipe.reader = UniqueFd();
+  pipe.reader.reset();
   std::array<char, 2> bytes{};
   Request writer = request_of(Opcode::write, pipe.writer.get(), bytes.data(), 2, -1);
   REQUIRE(transfer_nowait(writer));
@@ -225,7 +220,7 @@ TEST_CASE("Streams: a whole read goes on after a short count, and waits for the 
 
 TEST_CASE("Streams: where RWF_NOWAIT is refused the pool moves the bytes, one request at a time") {
   const Pipe pipe;
-  const Restore restore;
+  const ReplacedCalls restore;
   system_calls.preadv2 = [](int, const ::iovec*, int, ::off_t, int) -> ::ssize_t {
     errno = EOPNOTSUPP;
     return -1;
@@ -244,7 +239,7 @@ TEST_CASE("Streams: where RWF_NOWAIT is refused the pool moves the bytes, one re
 
 TEST_CASE("Streams: no descriptor for the epoll set is an error of the request") {
   const Pipe pipe;
-  const Restore restore;
+  const ReplacedCalls restore;
   system_calls.epoll_create = [](int) {
     errno = EMFILE;
     return -1;

@@ -1,10 +1,9 @@
 #pragma once
 // Replaces system calls, and puts them back at its end.
 
-#include <caio/implementation.hpp>
 #include <caio/system.hpp>
 
-namespace outcome {
+namespace support {
 
 class ReplacedCalls {
  public:
@@ -15,7 +14,4 @@ class ReplacedCalls {
   caio::SystemCalls* operator->() const { return &caio::system_calls; }
 };
 
-/// The backends whose every transfer is a plain system call.
-inline const caio::Implementation plain_backends[] = {caio::Implementation::thread, caio::Implementation::blocking};
-
-}  // namespace outcome
+}  // namespace support

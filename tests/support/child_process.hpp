@@ -9,8 +9,9 @@
 #include <exception>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
-#include "caio/descriptors.hpp"
+#include "support/pipe.hpp"
 
 namespace support {
 
@@ -38,8 +39,8 @@ ChildResult in_child(Function function) {
     const bool told = ::write(answer.writer.get(), text.data(), text.size()) == static_cast<::ssize_t>(text.size());
     ::_exit(told ? 0 : 99);
   }
-  answer.writer = Fd();
-  errors.writer = Fd();
+  answer.writer.reset();
+  errors.writer.reset();
   ChildResult result;
   std::array<::pollfd, 2> polled{{{answer.reader.get(), POLLIN, 0}, {errors.reader.get(), POLLIN, 0}}};
   while (polled[0].fd >= 0 || polled[1].fd >= 0) {
@@ -54,6 +55,14 @@ ChildResult in_child(Function function) {
   }
   ::waitpid(child, &result.status, 0);
   return result;
+}
+
+/// The answer alone, with what went wrong behind it.
+template <class Function>
+std::string answer_in_child(Function function) {
+  ChildResult result = in_child(function);
+  if (result.status != 0) result.answer += " (status " + std::to_string(result.status) + ") " + result.errors;
+  return std::move(result.answer);
 }
 
 }  // namespace support
