@@ -4,42 +4,38 @@
 
 #include <caio/backends/uring.hpp>
 
-#include <fcntl.h>
+#include <liburing.h>
+#include <sys/uio.h>
+
 #include <caio/context.hpp>
 #include <caio/detail/slots.hpp>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <system_error>
+#include <vector>
 
+#include "caio/backends/uring_calls.hpp"
 #include "caio/descriptors.hpp"
-#include "caio/stranger.hpp"
 #include "support/catch.hpp"
-#include "support/setups.hpp"
-#include "support/temporary.hpp"
 
 using caio::Context;
-using caio::ContextOptions;
 using caio::Descriptor;
-using caio::gather;
 using caio::Implementation;
 using caio::Task;
-using caio::UringCalls;
 using support::bytes_of;
 using support::errno_of;
-using support::numbers;
+using support::no_speculation;
+using support::read_bytes;
+using support::Replaced;
 using support::room_in;
-using support::TemporaryDirectory;
+using support::TestFile;
+using support::uring_is_here;
 
 namespace {
-
-bool uring_is_here() {
-  return support::wanted(Implementation::uring) && caio::why_unavailable(Implementation::uring).empty();
-}
-
-/// Puts the calls back that a test replaces.
-struct Replaced {
-  Replaced() = default;
-  Replaced(const Replaced&) = delete;
-  Replaced& operator=(const Replaced&) = delete;
-  ~Replaced() { caio::uring_calls = {}; }
-};
 
 int calls = 0;
 int refused_from = 0;  // the call that is refused first
@@ -66,36 +62,6 @@ void refuse_submissions(int error, int from, int count) {
     return refuse() ? -refusal : ::io_uring_submit_and_wait_timeout(ring, completion, wanted, timeout, signals);
   };
 }
-
-std::string alphabet(std::size_t size) {
-  std::string text(size, '\0');
-  for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>('a' + i % 26);
-  return text;
-}
-
-/// 500 reads of one byte at once; gives how many were right.
-Task<int> read_bytes(Context& context, int fd) {
-  const Descriptor file(fd);
-  std::string text(500, '?');
-  co_await gather(numbers(500),
-                  [&](int i) { return context.read(file, room_in(text).subspan(static_cast<std::size_t>(i), 1), i); });
-  const std::string expected = alphabet(500);
-  int right = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) right += text[i] == expected[i] ? 1 : 0;
-  co_return right;
-}
-
-class TestFile {
- public:
-  TestFile() : file_(::open(directory_.file("file", alphabet(500)).c_str(), O_RDWR | O_CLOEXEC)) {}
-  int fd() const { return file_.get(); }
-
- private:
-  TemporaryDirectory directory_;
-  support::Fd file_;
-};
-
-constexpr ContextOptions no_speculation{.speculate = false};
 
 }  // namespace
 
@@ -202,75 +168,6 @@ TEST_CASE("Uring: an opcode that the kernel refuses goes to the pool, and the an
     CHECK(count == 1);
     CHECK(text == "a");
   }(context, file.fd()));
-}
-
-TEST_CASE("Uring: SQPOLL works, or is done without") {
-  if (!uring_is_here()) return;
-  const Replaced replaced;
-  const TestFile file;
-  Context polled(Implementation::uring, {.sqpoll = true, .speculate = false});
-  CHECK(polled.run(read_bytes(polled, file.fd())) == 500);
-  caio::uring_calls.queue_init = [](unsigned entries, ::io_uring* ring, ::io_uring_params* params) {
-    return (params->flags & IORING_SETUP_SQPOLL) != 0 ? -EPERM : ::io_uring_queue_init_params(entries, ring, params);
-  };
-  Context plain(Implementation::uring, {.sqpoll = true, .speculate = false});
-  CHECK(plain.run(read_bytes(plain, file.fd())) == 500);
-  CHECK(plain.explain().find("SQPOLL") == std::string::npos);
-}
-
-TEST_CASE("Uring: max_requests above and below the ring's size") {
-  if (!uring_is_here()) return;
-  const TestFile file;
-  for (const unsigned max_requests : {1U, 15U, 16U, 17U, 4096U, 65536U}) {
-    INFO("max_requests " << max_requests);
-    Context context(Implementation::uring, {.max_requests = max_requests, .speculate = false});
-    CHECK(context.run(read_bytes(context, file.fd())) == 500);
-    CHECK(context.stats().max_in_flight <= max_requests);
-  }
-}
-
-TEST_CASE("Uring: where memory is short the ring is halved") {
-  if (!uring_is_here()) return;
-  const Replaced replaced;
-  const TestFile file;
-  caio::uring_calls.queue_init = [](unsigned entries, ::io_uring* ring, ::io_uring_params* params) {
-    return params->cq_entries > 128 ? -ENOMEM : ::io_uring_queue_init_params(entries, ring, params);
-  };
-  Context context(Implementation::uring, no_speculation);
-  CHECK(context.explain().find("128 completion entries, ") != std::string::npos);
-  CHECK(context.run(read_bytes(context, file.fd())) == 500);
-  CHECK(context.stats().max_in_flight < 128);
-}
-
-TEST_CASE("Uring: each set of setup flags works") {
-  if (!uring_is_here()) return;
-  const unsigned hidden =
-      GENERATE(0U, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN,
-               IORING_SETUP_SUBMIT_ALL, IORING_SETUP_R_DISABLED, ~0U);
-  DYNAMIC_SECTION("without flags " << hidden) {
-    const Replaced replaced;
-    const TestFile file;
-    caio::uring_calls.setup_flags = ~hidden;
-    Context context(Implementation::uring, no_speculation);
-    CHECK(context.run(read_bytes(context, file.fd())) == 500);
-    context.run([](Context& each, int fd) -> Task<> {
-      const support::Pipe pipe;
-      const std::size_t written = co_await each.write(pipe.writer.get(), bytes_of("x"), -1);
-      CHECK(written == 1);
-      co_await each.fsync(fd);
-      co_await each.sleep_for(std::chrono::milliseconds(1));
-    }(context, file.fd()));
-  }
-}
-
-TEST_CASE("Uring: a kernel without EXT_ARG still sleeps until a time") {
-  if (!uring_is_here()) return;
-  const Replaced replaced;
-  caio::uring_calls.features = ~static_cast<unsigned>(IORING_FEAT_EXT_ARG);
-  const TestFile file;
-  Context context(Implementation::uring, no_speculation);
-  CHECK(context.run(read_bytes(context, file.fd())) == 500);
-  context.run([](Context& each) -> Task<> { co_await each.sleep_for(std::chrono::milliseconds(2)); }(context));
 }
 
 #endif
