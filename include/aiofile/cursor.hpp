@@ -82,7 +82,10 @@ class Cursor {
   [[nodiscard]] std::size_t buffering() const noexcept { return buffering_; }
 
   /// Where the next read or write takes place, in bytes.
-  [[nodiscard]] std::uint64_t position() const noexcept { return input.position(); }
+  [[nodiscard]] std::uint64_t position() noexcept {
+    settle();
+    return input.position();
+  }
 
   /// Whether it makes a difference: else (pipes, terminals) what was read ahead is never dropped.
   [[nodiscard]] bool positional() const noexcept {
@@ -98,6 +101,7 @@ class Cursor {
   }
   void seek(std::uint64_t position) {
     refresh();
+    settle();
     input.seek(position);
     ahead_ = first_ahead;
   }
@@ -108,11 +112,11 @@ class Cursor {
   }
 
   /// Where the next write goes.
-  [[nodiscard]] std::uint64_t write_position() const noexcept {
+  [[nodiscard]] std::uint64_t write_position() noexcept {
     return file->mode.appending && output.empty() ? end() : position();
   }
   /// Whether the output has room for so many bytes from here.
-  [[nodiscard]] bool takes(std::size_t size) const noexcept {
+  [[nodiscard]] bool takes(std::size_t size) noexcept {
     return output.takes(size, positional() ? position() : output.end(), buffering_);
   }
   void add(std::string_view bytes) {
@@ -168,27 +172,50 @@ class Cursor {
   }
 
   /// Whether what is here may be taken without an operation. False on other threads, which may look at nothing more.
-  [[nodiscard]] bool at_hand() const noexcept { return idle() && output.empty() && changes_ == file->file->changes; }
+  [[nodiscard]] bool at_hand() noexcept {
+    if (!idle() || !output.empty() || changes_ != file->file->changes) return false;
+    settle();
+    return true;
+  }
+
+  /// For one who takes many small pieces of what is at hand: from now on it only says up to where it has taken, and
+  /// that is consumed when somebody else uses the cursor.
+  void begin_taking(const void* taker) noexcept {
+    taker_ = taker;
+    taken_to_ = input.begin();
+  }
+  /// Whether that is so, and what is here may be taken still.
+  [[nodiscard]] bool taking(const void* taker) const noexcept {
+    return file_is_open_here() && taker_ == taker && changes_ == file->file->changes;
+  }
+  void taken(const char* to) noexcept { taken_to_ = to; }
 
  private:
   friend Turn;
 
   /// Open, on the context's own thread, and nobody has the turn.
-  [[nodiscard]] bool idle() const noexcept {
-    return file->engine && file->engine->on_own_thread() && !file->engine->ended() &&
-           file->life == FileState::Life::open && turns_.empty();
+  [[nodiscard]] bool idle() const noexcept { return file->engine && file_is_open_here() && turns_.empty(); }
+
+  [[nodiscard]] bool file_is_open_here() const noexcept {
+    return file->engine->working_here() && file->life == FileState::Life::open;
+  }
+
+  /// Ends the taking.
+  void settle() noexcept {
+    if (std::exchange(taker_, nullptr) != nullptr) input.consume(static_cast<std::size_t>(taken_to_ - input.begin()));
   }
 
   static constexpr std::size_t first_ahead = 8 * 1024;
   static constexpr std::size_t most_ahead = 64 * 1024;
 
   void move(std::uint64_t position_in_file, std::size_t count) {
+    settle();
     if (positional()) return input.restart(position_in_file);
     // What was read ahead from a terminal stays; who only writes to a pipe counts bytes.
     if (!file->mode.readable) input.restart(position() + count);
   }
 
-  [[nodiscard]] std::uint64_t end() const noexcept {
+  [[nodiscard]] std::uint64_t end() noexcept {
     const std::int64_t size = positional() ? file->engine->size_at_once(file->file->descriptor) : -1;
     return size >= 0 ? static_cast<std::uint64_t>(size) : position();
   }
@@ -207,6 +234,8 @@ class Cursor {
   std::size_t ahead_ = first_ahead;
   std::size_t buffering_;
   std::uint64_t changes_ = 0;
+  const void* taker_ = nullptr;
+  const char* taken_to_ = nullptr;  // the taker's
   caio::detail::List<Turn> turns_;  // in order; the first one's operation runs
   caio::RequestList waiting_;       // those of the others
 };
@@ -215,6 +244,7 @@ inline bool Turn::taken() const noexcept { return linked() && &cursor_->turns_.f
 
 inline bool Turn::take(caio::Engine& engine, caio::Request& request) noexcept {
   request_ = &request;
+  cursor_->settle();
   cursor_->turns_.push_back(*this);
   if (taken()) return true;
   engine.park(request, cursor_->waiting_);

@@ -2,7 +2,6 @@
 // LineReader: a file's lines.
 
 #include <algorithm>
-#include <bit>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -39,13 +38,24 @@ class LineCutter : public std::enable_shared_from_this<LineCutter> {
 
   /// Consumes the next line. False: there is no whole one here. `searched`: bytes that do not end one.
   bool cut(std::size_t searched = 0) noexcept {
-    Input& input = cursor_->input;
-    const bool known = generation_ == input.generation() && next_ == input.begin();
-    if ((!known || next_end_ == ends_count_) && !find(searched, !known)) return false;
-    begin_ = next_;
-    next_ = window_ + ends_[next_end_++];
-    input.consume(static_cast<std::size_t>(next_ - begin_));
+    if (!ready(searched)) return false;
+    take_next();
+    cursor_->input.consume(static_cast<std::size_t>(next_ - begin_));
     return true;
+  }
+  /// The same without an operation. False: it takes one. Always inlined, as its caller is: a call costs as much as a
+  /// short line does.
+  [[gnu::always_inline]] bool cut_at_hand() noexcept {
+    if ((next_end_ == ends_count_ || !cursor_->taking(this)) && !begin_taking()) return false;
+    take_next();
+    cursor_->taken(next_);
+    return true;
+  }
+  /// Takes back the line that was cut off at hand.
+  void put_back() noexcept {
+    cursor_->taken(begin_);
+    next_ = begin_;
+    --next_end_;
   }
   /// The line that was cut off. Put together here, of pointers: copies of a view just written would be slow.
   [[nodiscard]] std::string_view line() const noexcept { return {begin_, static_cast<std::size_t>(next_ - begin_)}; }
@@ -55,11 +65,13 @@ class LineCutter : public std::enable_shared_from_this<LineCutter> {
     const char* const first = next_;
     try {
       while (next_end_ < ends_count_ || find(0, false)) {
-        do {
-          const char* const end = window_ + ends_[next_end_];
-          batch.emplace_back(next_, static_cast<std::size_t>(end - next_));  // where this fails nothing is taken
+        std::size_t count = batch.size();
+        batch.resize(count + ends_count_ - next_end_);  // where this fails nothing is taken
+        while (next_end_ < ends_count_) {
+          const char* const end = window_ + ends_[next_end_++];
+          batch[count++] = {next_, static_cast<std::size_t>(end - next_)};
           next_ = end;
-        } while (++next_end_ < ends_count_);
+        }
       }
     } catch (const std::bad_alloc&) {
     }
@@ -70,7 +82,26 @@ class LineCutter : public std::enable_shared_from_this<LineCutter> {
   std::vector<std::string_view> batch;
 
  private:
-  static constexpr std::size_t window_blocks = 16;
+  [[nodiscard]] bool knows_content() const noexcept {
+    return generation_ == cursor_->input.generation() && next_ == cursor_->input.begin();
+  }
+
+  void take_next() noexcept {
+    begin_ = next_;
+    next_ = window_ + ends_[next_end_++];
+  }
+
+  /// Whether there is a line to take.
+  bool ready(std::size_t searched) noexcept {
+    const bool known = knows_content();
+    return (known && next_end_ < ends_count_) || find(searched, !known);
+  }
+
+  [[gnu::noinline]] bool begin_taking() noexcept {
+    if (!cursor_->at_hand() || !ready(0)) return false;
+    cursor_->begin_taking(this);
+    return true;
+  }
 
   /// Fills ends_. False: there is none. `fresh`: the content is another than before. Not inlined, so that cut() is.
   [[gnu::noinline]] bool find(std::size_t searched, bool fresh) noexcept {
@@ -89,18 +120,9 @@ class LineCutter : public std::enable_shared_from_this<LineCutter> {
     if (fresh) searched_to_ = next_ + std::min(searched, content.size());
     while (ends_count_ == 0 && searched_to_ < end) {
       window_ = searched_to_;
-      const auto left = static_cast<std::size_t>(end - window_);
-      const std::size_t blocks = std::min((left + block_size - 1) / block_size, window_blocks);
-      searched_to_ += std::min(left, blocks * block_size);
-      std::uint64_t places[window_blocks];
-      find_places(separator_.front(), window_, places, blocks);  // the input has bytes behind its end that may be read
-      if (left < blocks * block_size) places[blocks - 1] &= (std::uint64_t{1} << left % block_size) - 1;
-      for (std::size_t i = 0; i < blocks; ++i) {
-        for (std::uint64_t left_here = places[i]; left_here != 0; left_here &= left_here - 1) {
-          const auto place = i * block_size + static_cast<std::size_t>(std::countr_zero(left_here));
-          ends_[ends_count_++] = static_cast<std::uint16_t>(place + 1);
-        }
-      }
+      const std::size_t size = std::min(static_cast<std::size_t>(end - window_), window_size);
+      ends_count_ = find_ends(separator_.front(), window_, size, ends_);  // behind the input stand bytes to be read
+      searched_to_ += size;
     }
     return ends_count_ > 0;
   }
@@ -114,7 +136,7 @@ class LineCutter : public std::enable_shared_from_this<LineCutter> {
   const char* window_ = nullptr;       // what ends_ counts from
   std::size_t next_end_ = 0;
   std::size_t ends_count_ = 0;
-  std::uint16_t ends_[window_blocks * block_size];  // where lines end: in one pass, so that cutting is only a lookup
+  std::uint16_t ends_[window_size + spare_ends];  // where lines end: in one pass, so that cutting is only a lookup
 };
 
 /// Reads until there is a line, or the end.
@@ -173,7 +195,7 @@ class NextLineAttempt {
 
   explicit NextLineAttempt(LineCutter& cutter) noexcept : cutter_(&cutter) {}
 
-  bool at_once() noexcept { return cutter_->cursor()->at_hand() && cutter_->cut(); }
+  bool at_once() noexcept { return cutter_->cut_at_hand(); }
   [[nodiscard]] std::optional<std::string_view> result() const noexcept { return cutter_->line(); }
   void become(std::optional<Operation>& operation) { operation.emplace(cutter_->shared_from_this()); }
 
@@ -210,22 +232,22 @@ class CopyLineAttempt {
   using Operation = CopyLine;
   static constexpr bool touches_file = false;
 
-  explicit CopyLineAttempt(std::shared_ptr<LineCutter> cutter) noexcept : cutter_(std::move(cutter)) {}
+  explicit CopyLineAttempt(LineCutter& cutter) noexcept : cutter_(&cutter) {}
 
-  bool at_once() noexcept { return cutter_->cursor()->at_hand() && cutter_->cut(); }
+  bool at_once() noexcept { return cutter_->cut_at_hand(); }
   [[nodiscard]] std::string result() const {
     const std::string_view line = cutter_->line();
     try {
       return std::string(line);
     } catch (const std::bad_alloc&) {
-      cutter_->cursor()->input.put_back(line.size());  // what fails takes nothing
+      cutter_->put_back();  // what fails takes nothing
       throw;
     }
   }
-  void become(std::optional<Operation>& operation) { operation.emplace(std::move(cutter_)); }
+  void become(std::optional<Operation>& operation) { operation.emplace(cutter_->shared_from_this()); }
 
  private:
-  std::shared_ptr<LineCutter> cutter_;
+  LineCutter* cutter_;
 };
 
 /// Reads until there are lines, or the end.
@@ -277,7 +299,7 @@ class LineReader {
   auto next() { return caio::detail::Prompt(detail::NextLineAttempt(*cutter_)); }
   /// The same as a std::string, empty at the end. As with next(), a line that was read ahead is given even when a stop
   /// has been asked for.
-  auto readline() { return caio::detail::Prompt(detail::CopyLineAttempt(cutter_)); }
+  auto readline() { return caio::detail::Prompt(detail::CopyLineAttempt(*cutter_)); }
   /// Yields std::span<const std::string_view>: all lines that are whole in what was read ahead, after reading on if
   /// there is none, or the unterminated last one; empty at the end; valid until the next call.
   auto next_batch() { return detail::ReadLines(cutter_); }

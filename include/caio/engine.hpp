@@ -39,6 +39,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   // ---- from any thread -------------------------------------------------------------------------------------------
 
   [[nodiscard]] bool on_own_thread() const noexcept { return ownership_.here(); }
+  /// The same until the context ends.
+  [[nodiscard]] bool working_here() const noexcept { return ownership_.working_here(); }
   /// Whether this is a forked child's copy, which must touch nothing.
   [[nodiscard]] bool inherited() const noexcept { return ownership_.inherited(); }
 
@@ -50,7 +52,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   /// Accepts a request. True: it has ended at once, and `run` will not be called.
   bool start(Request& request) noexcept;
   /// Whether it makes sense to call those below, and this is the context's own thread. Allowed from any thread.
-  [[nodiscard]] bool works_in_place() const noexcept { return speculation_.enabled() && on_own_thread() && !ended(); }
+  [[nodiscard]] bool works_in_place() const noexcept { return speculation_.enabled() && working_here(); }
   /// A read from the page cache, or a small write into it, without a request, as long as this turn's budget has room.
   /// What has not ended is for a request, which takes over what was `tried`.
   [[nodiscard]] detail::InPlace read_in_place(const Descriptor& descriptor, void* buffer, std::size_t length,

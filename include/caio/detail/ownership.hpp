@@ -14,7 +14,10 @@ class Ownership {
  public:
   /// Whether this is a forked child's copy, which must touch nothing.
   [[nodiscard]] bool inherited() const noexcept { return generation_ != process_generation(); }
-  [[nodiscard]] bool here() const noexcept { return owner() == this_thread() && !inherited(); }
+  /// False in a forked child, whose threads are others.
+  [[nodiscard]] bool here() const noexcept { return owner() == this_thread(); }
+  /// The same as long as the context works: false from its end, or its thread's, on.
+  [[nodiscard]] bool working_here() const noexcept { return worker_.load(std::memory_order_relaxed) == thread_id; }
   [[nodiscard]] bool taken() const noexcept { return owner() != nobody; }
   [[nodiscard]] bool made_here() const noexcept { return maker_ == this_thread(); }
   /// The owner's thread is about to end.
@@ -25,15 +28,20 @@ class Ownership {
   /// Makes this thread the owner. False: it belongs to another.
   bool attach() noexcept {
     ThreadId owner = nobody;
-    if (owner_.compare_exchange_strong(owner, this_thread(), std::memory_order_acquire)) return true;
-    // A thread's end has several destructors: a later one may use again what an earlier one has settled.
-    if (owner == gone && former_ == this_thread()) owner_.store(owner = this_thread());
-    return owner == this_thread();
+    bool mine = owner_.compare_exchange_strong(owner, this_thread(), std::memory_order_acquire);
+    if (!mine && owner == gone && former_ == this_thread()) {
+      // A thread's end has several destructors: a later one may use again what an earlier one has settled.
+      owner_.store(this_thread());
+      mine = true;
+    }
+    if (mine) worker_.store(this_thread(), std::memory_order_relaxed);
+    return mine || owner == this_thread();
   }
 
   void begin_settling() noexcept {
     ThreadId owner = this_thread();
-    if (!inherited()) owner_.compare_exchange_strong(owner, ending, std::memory_order_acquire);
+    if (inherited() || !owner_.compare_exchange_strong(owner, ending, std::memory_order_acquire)) return;
+    worker_.store(gone, std::memory_order_relaxed);
   }
   void end_settling() noexcept {
     if (!settling()) return;
@@ -44,6 +52,7 @@ class Ownership {
 
   /// For who ends the context: makes this thread the owner, whoever was; one that settles is waited for.
   void take_over() noexcept {
+    worker_.store(gone, std::memory_order_relaxed);
     ThreadId owner = owner_.load(std::memory_order_acquire);
     do {
       for (; owner == ending; owner = owner_.load(std::memory_order_acquire)) owner_.wait(ending);
@@ -61,7 +70,8 @@ class Ownership {
   const unsigned generation_ = process_generation();
   const ThreadId maker_ = this_thread();
   std::atomic<ThreadId> owner_{nobody};
-  ThreadId former_ = nobody;  // whose end has settled it
+  std::atomic<ThreadId> worker_{gone};  // the owner, while working_here() may be true
+  ThreadId former_ = nobody;            // whose end has settled it
 };
 
 }  // namespace caio::inline CAIO_ABI::detail

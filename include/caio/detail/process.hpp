@@ -23,8 +23,10 @@ inline ThreadId this_thread() noexcept {
 
 inline std::atomic<unsigned> fork_count{0};
 
-inline const int fork_watch =
-    ::pthread_atfork(nullptr, nullptr, [] { fork_count.fetch_add(1, std::memory_order_relaxed); });
+inline const int fork_watch = ::pthread_atfork(nullptr, nullptr, [] {
+  fork_count.fetch_add(1, std::memory_order_relaxed);
+  thread_id = 0;  // the child's is another thread than the one that has forked
+});
 
 /// How many forks lie between the first process and this one; getpid() would cost a system call each time.
 inline unsigned process_generation() noexcept { return fork_count.load(std::memory_order_relaxed); }
