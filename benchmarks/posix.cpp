@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <immintrin.h>
 #include <sys/sendfile.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <bit>
@@ -26,21 +27,34 @@ void alone(Run& run, const char* backend) {
   run.depth = 1;
 }
 
-void random_read(Run& run) {
-  alone(run, "pread");
+using ReadAt = ::ssize_t (*)(int fd, void* memory, std::size_t size, ::off_t offset);
+
+template <ReadAt read_at>
+void random_read(Run& run, const char* name) {
+  alone(run, name);
   const int fd = bench::open_file(run, run.file.c_str(), O_RDONLY);
   const bench::Buffers buffers(1, run.block);
   bench::Offsets offsets(run.seed, run.file_size, run.block);
   run.measure([&] {
     for (std::uint64_t i = 0; i < run.operations; ++i) {
       bench::Stopwatch watch(run);
-      const ::ssize_t count = ::pread(fd, buffers[0], run.block, static_cast<::off_t>(offsets.next()));
+      const ::ssize_t count = read_at(fd, buffers[0], run.block, static_cast<::off_t>(offsets.next()));
       watch.stop();
-      Run::require(count == static_cast<::ssize_t>(run.block), "pread");
+      Run::require(count == static_cast<::ssize_t>(run.block), name);
     }
   });
   bench::close_file(fd);
 }
+
+void random_read(Run& run) { random_read<::pread>(run, "pread"); }
+
+::ssize_t pread_nowait(int fd, void* memory, std::size_t size, ::off_t offset) {
+  const ::iovec vector{memory, size};
+  return ::preadv2(fd, &vector, 1, offset, RWF_NOWAIT);
+}
+
+/// What a coroutine may do at most: fails where it would have to wait.
+void random_read_nowait(Run& run) { random_read<pread_nowait>(run, "preadv2(RWF_NOWAIT)"); }
 
 void random_write(Run& run) {
   alone(run, "pwrite");
@@ -416,6 +430,7 @@ void small_writes_gather(Run& run) {
 int main(int argc, char** argv) {
   return bench::run_one(argc, argv, "posix",
                         {{"random-read", random_read},
+                         {"random-read-nowait", random_read_nowait},
                          {"random-write", random_write},
                          {"sequential-read", sequential_read},
                          {"sequential-write", sequential_write},

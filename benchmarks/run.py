@@ -69,6 +69,12 @@ class Runner:
                 os.fsync(file.fileno())
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
+    def prepare(self, table):
+        """Before each run: what the one before has left to be written would slow this one down."""
+        if table.writes:
+            os.sync()
+        self.drop(table.cold)
+
     def clean(self):
         (self.data / "target.bin").unlink(missing_ok=True)
 
@@ -93,7 +99,7 @@ class Runner:
             order = entries[:]
             random.shuffle(order)
             for contender, workload in order:
-                self.drop(table.cold)
+                self.prepare(table)
                 results[contender, workload].append(self.run(contender, workload, arguments))
                 self.clean()
         rows = []
@@ -107,7 +113,7 @@ class Runner:
                 if key in runs[0]:
                     row[key] = statistics.median(run[key] for run in runs)
             self.read_once(table.warm)
-            self.drop(table.cold)
+            self.prepare(table)
             if table.traced:
                 timed = self.run(contender, workload, arguments | {"latency": True})
                 row |= {key: timed[key] for key in ("p50_us", "p99_us", "max_us") if key in timed}

@@ -43,11 +43,12 @@ class Descriptor {
   }
 
   Descriptor(const Descriptor& other) noexcept
-      : fd_(other.fd_), kind_(other.kind_), bits_(other.bits_.load(std::memory_order_relaxed)) {}
+      : fd_(other.fd_), kind_(other.kind_), bits_(other.bits_.load(std::memory_order_relaxed)), size_(other.size_) {}
   Descriptor& operator=(const Descriptor& other) noexcept {
     fd_ = other.fd_;
     kind_ = other.kind_;
     bits_.store(other.bits_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    size_ = other.size_;
     return *this;
   }
 
@@ -58,6 +59,8 @@ class Descriptor {
   [[nodiscard]] bool is_fifo() const noexcept { return has(fifo); }
   [[nodiscard]] bool direct() const noexcept { return has(o_direct); }
   [[nodiscard]] bool append() const noexcept { return has(o_append); }
+  /// How many bytes a regular file had when it was classified; else -1.
+  [[nodiscard]] std::int64_t size_at_first() const noexcept { return size_; }
   /// O_SYNC or O_DSYNC: every write waits for the device.
   [[nodiscard]] bool synchronous() const noexcept { return has(o_sync); }
 
@@ -81,7 +84,7 @@ class Descriptor {
     struct ::stat status;
     if (system_calls.fstat(fd_, &status) == 0) {
       switch (status.st_mode & S_IFMT) {
-        case S_IFREG: break;
+        case S_IFREG: size_ = status.st_size; break;
         case S_IFBLK: kind_ = Kind::block; break;
         case S_IFDIR: bits |= directory; break;
         case S_IFIFO: bits |= fifo; [[fallthrough]];
@@ -95,6 +98,7 @@ class Descriptor {
   int fd_ = -1;
   Kind kind_ = Kind::regular;
   mutable std::atomic<std::uint8_t> bits_{0};
+  std::int64_t size_ = -1;
 };
 
 }  // namespace caio::inline CAIO_ABI

@@ -27,9 +27,10 @@ UniqueFd open_file(const std::filesystem::path& path, int flags) {
 
 TEST_CASE("Descriptor: a regular file") {
   const support::TemporaryDirectory directory;
-  const UniqueFd file = open_file(directory.file("plain", ""), O_RDWR);
+  const UniqueFd file = open_file(directory.file("plain", "abc"), O_RDWR);
   const Descriptor descriptor(file.get());
   CHECK(descriptor.fileno() == file.get());
+  CHECK(descriptor.size_at_first() == 3);
   CHECK(descriptor.kind() == Kind::regular);
   CHECK(descriptor.takes_nowait());
   CHECK_FALSE(descriptor.is_directory());
@@ -57,6 +58,7 @@ TEST_CASE("Descriptor: a pipe") {
     CHECK(descriptor.kind() == Kind::stream);
     CHECK(descriptor.is_fifo());
     CHECK(descriptor.takes_nowait());
+    CHECK(descriptor.size_at_first() == -1);
   }
 }
 

@@ -108,7 +108,9 @@ class Speculation {
     const auto moved = static_cast<std::size_t>(count);
     filled(buffer, moved);
     spend(moved);
-    return {.tried = true, .ended = moved == length || at_end(descriptor, offset + count), .moved = moved};
+    const bool ended = moved == length || (count > 0 && ends_within_page(descriptor, offset + count)) ||
+                       at_end(descriptor, offset + count);
+    return {.tried = true, .ended = ended, .moved = moved};
   }
 
   [[nodiscard]] InPlace write(const Descriptor& descriptor, const void* buffer, std::size_t length,
@@ -135,6 +137,12 @@ class Speculation {
   static constexpr unsigned most_operations = 64;
   static constexpr std::size_t most_bytes = 1024 * 1024;
   static constexpr std::size_t largest_write = 64 * 1024;
+
+  // What is not cached begins with a page: only the end of the file is within one. That it is the end that was there
+  // when the file was opened saves a system call, and does not take a count for it that somebody else has cut short.
+  static bool ends_within_page(const Descriptor& descriptor, std::int64_t offset) noexcept {
+    return offset % 4096 != 0 && offset == descriptor.size_at_first();
+  }
 
   // A short count may be a page that is not cached, and a 0 a false end on old kernels: ask for the size.
   static bool at_end(const Descriptor& descriptor, std::int64_t offset) noexcept {

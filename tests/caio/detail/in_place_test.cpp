@@ -149,6 +149,43 @@ TEST_CASE("Speculation: a read that reaches the end of the file ends in place") 
   CHECK(request.result == 0);
 }
 
+TEST_CASE("Speculation: an end within a page that was seen before is believed without asking, any other is not") {
+  const std::size_t page = 4096;
+  const TestFile within(std::string(page + 904, 'x'));
+  const TestFile between(std::string(page, 'x'));
+  const ReplacedCalls calls;
+  static int asked = 0;
+  calls->fstat = [](int fd, struct ::stat* status) { return ++asked, ::fstat(fd, status); };
+  std::vector<char> buffer(2 * page);
+  Speculation speculation(true);
+  const auto asks = [&](const TestFile& file, ::ssize_t count, std::int64_t offset) {
+    answer_reads(count);
+    Request request = request_of(Opcode::read, file.fd.get(), buffer.data(), buffer.size(), offset);
+    asked = 0;  // the request's descriptor has been looked at
+    const bool ended = speculation.attempt(request);
+    CHECK(ended == (offset + count == static_cast<std::int64_t>(std::filesystem::file_size(file.path))));
+    return asked;
+  };
+  CHECK(asks(within, 5000, 0) == 0);
+  CHECK(asks(within, 904, 4096) == 0);
+  CHECK(asks(within, 4999, 0) == 1);
+  CHECK(asks(within, 4096, 0) == 1);
+  CHECK(asks(within, 0, 5000) == 1);
+  CHECK(asks(between, 4096, 0) == 1);
+}
+
+TEST_CASE("Speculation: a file that has grown since it was opened goes on") {
+  const TestFile file("abcdef");
+  const ReplacedCalls restore;
+  std::array<char, 16> buffer{};
+  Speculation speculation(true);
+  Request request = request_of(Opcode::read, file.fd.get(), buffer.data(), buffer.size(), 0);
+  REQUIRE(::pwrite(file.fd.get(), "ghi", 3, 6) == 3);
+  answer_reads(9);
+  CHECK(speculation.attempt(request));
+  CHECK(request.moved == 9);
+}
+
 TEST_CASE("Speculation: a partial hit keeps its bytes, and the rest is for the backend") {
   const TestFile file("abcdef");
   const ReplacedCalls restore;
