@@ -50,10 +50,11 @@ void random_read(Run& run) { random_read<::pread>(run, "pread"); }
 
 ::ssize_t pread_nowait(int fd, void* memory, std::size_t size, ::off_t offset) {
   const ::iovec vector{memory, size};
-  return ::preadv2(fd, &vector, 1, offset, RWF_NOWAIT);
+  const ::ssize_t count = ::preadv2(fd, &vector, 1, offset, RWF_NOWAIT);
+  return count == static_cast<::ssize_t>(size) ? count : ::pread(fd, memory, size, offset);  // a page may be locked
 }
 
-/// What a coroutine may do at most: fails where it would have to wait.
+/// What a coroutine may do at most, which must not wait.
 void random_read_nowait(Run& run) { random_read<pread_nowait>(run, "preadv2(RWF_NOWAIT)"); }
 
 void random_write(Run& run) {

@@ -27,7 +27,7 @@ inline bool Engine::start(Request& request) noexcept {
   } else if (request.descriptor.kind() == Descriptor::Kind::stream && (request.is_read() || request.is_write())) {
     if (request.descriptor.is_fifo()) request.offset = -1;
     over = start_stream(request, false);
-    if (over && speculation_.exhausted()) {  // its turn is over, like after any work done in place
+    if (over && speculation_.slice_is_over()) {  // its turn is over, like after any work done in place
       finish(request);
       return false;
     }
@@ -35,7 +35,7 @@ inline bool Engine::start(Request& request) noexcept {
     at_once(request);  // fstat does not block
   } else if (speculation_.attempt(request)) {
     ++stats_.speculated;
-    if (speculation_.exhausted()) {
+    if (speculation_.slice_is_over()) {
       ++stats_.completed;
       request.stage = Stage::ended;
       make_ready(request);

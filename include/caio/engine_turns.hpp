@@ -112,6 +112,7 @@ inline std::size_t Engine::run_ready() noexcept {
   while (!running_.empty() && count < most_resumptions && !speculation_.exhausted() && !inherited()) {
     Job& job = running_.pop_front();
     ++count;
+    speculation_.begin_slice(!running_.empty());
     job.run(job);
   }
   ready_.prepend(running_);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/uio.h>
 
+#include <algorithm>
 #include <caio/backend.hpp>
 #include <caio/context.hpp>
 #include <caio/detail/sleep.hpp>
@@ -143,6 +144,37 @@ TEST_CASE("EngineTurns: one that always hits the page cache starves neither othe
     };
     const auto [stopped] = co_await gather(greedy(context, file, others_ran), others(context, others_ran));
     CHECK(stopped);
+    co_await context.close(file);
+  });
+}
+
+TEST_CASE("EngineTurns: those that always hit the page cache take turns") {
+  support::on_every_backend([](Context& context) -> Task<> {
+    const TemporaryDirectory directory;
+    const std::string page(4096, 'x');
+    const Descriptor file = co_await context.open(directory.file("file", page), O_RDONLY);
+    std::vector<int> order;
+    auto reader = [](Context& each, const Descriptor& from, std::vector<int>& seen, int number) -> Task<> {
+      std::string text(4096, '?');
+      co_await each.schedule();  // the first one would run before there are others
+      for (int i = 0; i < 100; ++i) {
+        co_await each.read(from, room_in(text), 0);
+        seen.push_back(number);
+      }
+    };
+    std::vector<Task<>> readers;
+    for (int number = 0; number < 8; ++number) readers.push_back(reader(context, file, order, number));
+    co_await gather(std::move(readers));
+    std::size_t longest = 0;
+    for (auto begin = order.begin(); begin != order.end();) {
+      const auto end = std::find_if(begin, order.end(), [&](int number) { return number != *begin; });
+      const bool others_wait =
+          std::find_if(end, order.end(), [&](int number) { return number != *begin; }) != order.end();
+      if (others_wait) longest = std::max(longest, static_cast<std::size_t>(end - begin));
+      begin = end;
+    }
+    CHECK(order.size() == 800);
+    CHECK(longest <= 17);  // the end of one slice, and the next one if nobody else was ready just then
     co_await context.close(file);
   });
 }

@@ -59,7 +59,8 @@ struct InPlace {
   int error = 0;
 };
 
-/// Tries requests in place, within a budget for each turn of the loop, so that no coroutine starves the others.
+/// Tries requests in place, within a budget for each turn of the loop, so that no coroutine starves the others. Who is
+/// resumed while others wait to be gets a slice of it.
 class Speculation {
  public:
   explicit Speculation(bool enabled) noexcept : enabled_(enabled) {}
@@ -67,8 +68,17 @@ class Speculation {
   void refill() noexcept {
     operations_ = most_operations;
     bytes_ = most_bytes;
+    begin_slice(false);
   }
   [[nodiscard]] bool exhausted() const noexcept { return operations_ == 0 || bytes_ == 0; }
+
+  void begin_slice(bool others_wait) noexcept {
+    operations_after_ = others_wait ? operations_ - std::min(operations_, slice_operations) : 0;
+    bytes_after_ = others_wait ? bytes_ - std::min(bytes_, slice_bytes) : 0;
+  }
+  [[nodiscard]] bool slice_is_over() const noexcept {
+    return operations_ <= operations_after_ || bytes_ <= bytes_after_;
+  }
 
   void spend(std::size_t bytes) noexcept {
     operations_ -= operations_ > 0 ? 1 : 0;
@@ -77,8 +87,10 @@ class Speculation {
 
   /// Whether it is on at all. Allowed from any thread.
   [[nodiscard]] bool enabled() const noexcept { return enabled_; }
-  /// Whether the budget has room for so many bytes and for something after them.
-  [[nodiscard]] bool affords(std::size_t bytes) const noexcept { return operations_ > 1 && bytes < bytes_; }
+  /// Whether the slice has room for so many bytes and for something after them.
+  [[nodiscard]] bool affords(std::size_t bytes) const noexcept {
+    return !slice_is_over() && operations_ > operations_after_ + 1 && bytes < bytes_ - bytes_after_;
+  }
 
   /// True: the request has ended here. False: what is left of it is for the backend.
   bool attempt(Request& request) noexcept {
@@ -136,6 +148,8 @@ class Speculation {
  private:
   static constexpr unsigned most_operations = 64;
   static constexpr std::size_t most_bytes = 1024 * 1024;
+  static constexpr unsigned slice_operations = 16;
+  static constexpr std::size_t slice_bytes = 64 * 1024;
   static constexpr std::size_t largest_write = 64 * 1024;
 
   // What is not cached begins with a page: only the end of the file is within one. That it is the end that was there
@@ -154,6 +168,8 @@ class Speculation {
   const bool enabled_;
   unsigned operations_ = most_operations;
   std::size_t bytes_ = most_bytes;
+  unsigned operations_after_ = 0;  // what is left of the turn's when the slice is over
+  std::size_t bytes_after_ = 0;
   WriteGate gate_;
 };
 

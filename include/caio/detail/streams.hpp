@@ -118,7 +118,7 @@ class Streams {
         if (request.length == 0 || !request.whole) return Step::ended;
         ++stats_.short_counts;
       }
-      if (early || speculation_.exhausted()) return wait(request);  // ready all the time: goes on in the next turn
+      if (early || speculation_.slice_is_over()) return wait(request);  // ready all the time: goes on in the next turn
     }
     if (readiness_.occupied(request)) return wait(request);  // several were let go together, at a hang-up
     try {
