@@ -1,6 +1,9 @@
 // What the coroutines themselves cost: tasks, children, gather, wake-ups. With Google Benchmark; see its --help.
 
 #include <benchmark/benchmark.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <aiofile/aiofile.hpp>
 #include <atomic>
@@ -130,6 +133,35 @@ void wake_up(benchmark::State& state) {
   thread.join();
 }
 BENCHMARK(wake_up)->UseRealTime();
+
+/// What the machine takes for it: a thread that sleeps in poll(2), woken by an eventfd, and back again.
+void wake_up_by_eventfd(benchmark::State& state) {
+  const auto wait = [](int fd) {
+    ::pollfd ready{.fd = fd, .events = POLLIN, .revents = 0};
+    ::poll(&ready, 1, -1);
+    ::eventfd_t value = 0;
+    ::eventfd_read(fd, &value);
+  };
+  const int there = ::eventfd(0, EFD_CLOEXEC);
+  const int back = ::eventfd(0, EFD_CLOEXEC);
+  std::atomic<bool> done = false;
+  std::thread thread([&] {
+    while (!done) {
+      wait(there);
+      ::eventfd_write(back, 1);
+    }
+  });
+  for (auto _ : state) {
+    ::eventfd_write(there, 1);
+    wait(back);
+  }
+  done = true;
+  ::eventfd_write(there, 1);
+  thread.join();
+  ::close(there);
+  ::close(back);
+}
+BENCHMARK(wake_up_by_eventfd)->UseRealTime();
 
 }  // namespace
 

@@ -692,7 +692,7 @@ TEST_CASE("Input: a long text that is taken in small pieces stays small") {
       feed(input, block);
       while (input.content().size() >= 1000) input.consume(1000);
     }
-    CHECK(largest <= 1000 + block.size() + 3 + Buffer::padding);
+    CHECK(largest <= 1000 + block.size() + 3 + Buffer::overhead);
     CHECK(grew_late == 0);
     CHECK(input.position() == 400 * block.size() - input.content().size());
   }
