@@ -76,7 +76,7 @@ def tables(data):
             targets.insert(1, Target(POSIX, 0.9, 0.95))
         result.append(Table(f"w1-d{depth}", f"W1: random 4 KiB reads of a cached 512 MiB file, depth {depth}",
                             everybody("random-read", (POSIX, "random-read-nowait")),
-                            {"file": cached, "depth": depth, "block": 4096, "operations": 300_000},
+                            {"file": cached, "depth": depth, "block": 4096, "operations": 200_000},
                             targets=targets, warm=cached, quick={"operations": 30_000}))
     for depth in (1, 8, 32, 128):
         targets = [Target(LIBURING, 0.95, 1.2 if depth in (8, 32) else 0.95)]

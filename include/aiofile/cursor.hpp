@@ -100,8 +100,8 @@ class Cursor {
     return !positional() && ::isatty(file->file->descriptor.fileno()) == 1;
   }
   void seek(std::uint64_t position) {
-    refresh();
     settle();
+    refresh();
     input.seek(position);
     ahead_ = first_ahead;
   }
@@ -112,12 +112,12 @@ class Cursor {
   }
 
   /// Where the next write goes.
-  [[nodiscard]] std::uint64_t write_position() noexcept {
-    return file->mode.appending && output.empty() ? end() : position();
+  [[nodiscard]] std::uint64_t write_position() const noexcept {
+    return file->mode.appending && output.empty() ? end() : input.position();
   }
   /// Whether the output has room for so many bytes from here.
-  [[nodiscard]] bool takes(std::size_t size) noexcept {
-    return output.takes(size, positional() ? position() : output.end(), buffering_);
+  [[nodiscard]] bool takes(std::size_t size) const noexcept {
+    return output.takes(size, positional() ? input.position() : output.end(), buffering_);
   }
   void add(std::string_view bytes) {
     output.add(bytes, write_position());
@@ -126,19 +126,20 @@ class Cursor {
   /// Adds text to the output without an operation. False: it needs one.
   bool gather(std::string_view text) {
     if (text.size() > buffering_ || !idle() || !file->mode.writable || file->transcodes()) return false;
+    settle();
     refresh();
     if (text.empty() || !takes(text.size())) return false;
     add(text);
     return true;
   }
   /// `count` bytes were written to the file.
-  void wrote(std::size_t count) { move(file->mode.appending ? end() : position() + count, count); }
+  void wrote(std::size_t count) { move(file->mode.appending ? end() : input.position() + count, count); }
 
   /// Drops what was read ahead if the file has been changed through us since then.
   void refresh() {
     if (changes_ == file->file->changes) return;
     changes_ = file->file->changes;
-    if (positional()) input.restart(position());
+    if (positional()) input.restart(input.position());
   }
 
   /// How much to read next.
@@ -200,24 +201,25 @@ class Cursor {
     return file->engine->working_here() && file->life == FileState::Life::open;
   }
 
-  /// Ends the taking.
+  /// Ends the taking; whoever has or needs no turn does so first.
   void settle() noexcept {
-    if (std::exchange(taker_, nullptr) != nullptr) input.consume(static_cast<std::size_t>(taken_to_ - input.begin()));
+    if (taker_ == nullptr) return;
+    taker_ = nullptr;
+    input.consume(static_cast<std::size_t>(taken_to_ - input.begin()));
   }
 
   static constexpr std::size_t first_ahead = 8 * 1024;
   static constexpr std::size_t most_ahead = 64 * 1024;
 
   void move(std::uint64_t position_in_file, std::size_t count) {
-    settle();
     if (positional()) return input.restart(position_in_file);
     // What was read ahead from a terminal stays; who only writes to a pipe counts bytes.
-    if (!file->mode.readable) input.restart(position() + count);
+    if (!file->mode.readable) input.restart(input.position() + count);
   }
 
-  [[nodiscard]] std::uint64_t end() noexcept {
+  [[nodiscard]] std::uint64_t end() const noexcept {
     const std::int64_t size = positional() ? file->engine->size_at_once(file->file->descriptor) : -1;
-    return size >= 0 ? static_cast<std::uint64_t>(size) : position();
+    return size >= 0 ? static_cast<std::uint64_t>(size) : input.position();
   }
 
   void report(caio::Engine& engine, int error) noexcept {
