@@ -14,7 +14,7 @@ def judged(table, rows):
         other = found.get((target.to.label, target.reference or target.workload or default.get(target.to.label)))
         if not mine or not other:
             continue
-        ratio = statistics.median(a / b for a, b in zip(mine["rates"], other["rates"]))
+        ratio = round(statistics.median(a / b for a, b in zip(mine["rates"], other["rates"])), 2)
         verdict = "great" if ratio >= target.great else "must" if ratio >= target.must else "MISSED"
         against = other["label"] + (f" ({other['workload']})" if target.reference else "")
         what = mine["label"] + (f" ({mine['workload']})" if target.workload else "")

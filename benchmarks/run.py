@@ -62,18 +62,21 @@ class Runner:
                     pass
 
     @staticmethod
-    def drop(path):
-        """Out of the page cache."""
+    def drop(path, every_other=0):
+        """Out of the page cache: all of it, or every other so many bytes."""
         if path:
             with open(path, "rb") as file:
                 os.fsync(file.fileno())
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+                starts = range(0, os.stat(path).st_size, 2 * every_other) if every_other else [0]
+                for start in starts:
+                    os.posix_fadvise(file.fileno(), start, every_other, os.POSIX_FADV_DONTNEED)
 
     def prepare(self, table):
         """Before each run: what the one before has left to be written would slow this one down."""
         if table.writes:
             os.sync()
         self.drop(table.cold)
+        self.drop(table.half_cold, every_other=256 * 1024)
 
     def clean(self):
         (self.data / "target.bin").unlink(missing_ok=True)
@@ -95,10 +98,11 @@ class Runner:
         entries = [entry for entry in table.entries if self.available(entry[0])]
         results = {entry: [] for entry in entries}
         for _ in range(self.rounds):
-            self.read_once(table.warm)
             order = entries[:]
             random.shuffle(order)
-            for contender, workload in order:
+            for number_in_round, (contender, workload) in enumerate(order):
+                if number_in_round == 0 or table.half_cold:
+                    self.read_once(table.warm)
                 self.prepare(table)
                 results[contender, workload].append(self.run(contender, workload, arguments))
                 self.clean()
@@ -276,6 +280,7 @@ def make_data(data, quick):
 
     generator = random.Random(1)
     make(data / "cached.bin", 512 * MIB // scale, generator.randbytes(MIB))
+    make(data / "hot.bin", 8 * MIB, generator.randbytes(MIB))
     for length in (80, 12):
         # Lengths vary around the mean, so that branch predictors have something to do.
         block = b"".join(b"x" * generator.randint(length // 2, length * 3 // 2 - 2) + b"\n" for _ in range(20_000))
@@ -297,42 +302,58 @@ def main():
     options = parser.parse_args()
 
     options.data.mkdir(parents=True, exist_ok=True)
-    make_data(options.data, options.quick)
-    runner = Runner(options.programs, options.data, options.rounds)
-    report, verdicts, results = [], [], {}
-    plots = options.out and importlib.util.find_spec("matplotlib")
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
+    make_data(options.data, options.quick)
+    runner = Runner(options.programs, options.data, options.rounds)
+    plots = options.out and importlib.util.find_spec("matplotlib")
+    whole = {"w8": lambda: coroutines(runner), "w10": lambda: memory(runner, options.data, options.quick),
+             "w11": lambda: responsiveness(runner, options.data, options.quick),
+             "w12": lambda: compilation(runner, Path(__file__).parent.parent / "include"),
+             "growth": lambda: growth(runner, options.data, options.quick, options.out if plots else None)}
+    sections = {}
     for table in tables(options.data):
-        if not re.search(options.only, table.name):
-            continue
-        rows = runner.measure(table, options.quick)
-        judgement = judged(table, rows)
-        text = render(table, rows, judgement)
-        print(text, flush=True)
-        if plots:
-            plot(table, rows, options.out / f"{table.name}.svg")
-            text += f"\n![{table.title}]({table.name}.svg)\n"
-        report.append(text)
-        verdicts += judgement
-        results[table.name] = rows
-    for name, measure in (("w8", lambda: coroutines(runner)), ("w10", lambda: memory(runner, options.data, options.quick)),
-                          ("w11", lambda: responsiveness(runner, options.data, options.quick)),
-                          ("w12", lambda: compilation(runner, Path(__file__).parent.parent / "include")),
-                          ("growth", lambda: growth(runner, options.data, options.quick, options.out if plots else None))):
+        sections[table.name] = None
+        if re.search(options.only, table.name):
+            rows = runner.measure(table, options.quick)
+            judgement = judged(table, rows)
+            text = render(table, rows, judgement)
+            print(text, flush=True)
+            if plots:
+                plot(table, rows, options.out / f"{table.name}.svg")
+                text += f"\n![{table.title}]({table.name}.svg)\n"
+            sections[table.name] = {"text": text, "rows": rows, "targets": judgement}
+    for name, measure in whole.items():
+        sections[name] = None
         if re.search(options.only, name):
             text = measure()
             print(text, flush=True)
-            report.append(text + ("\n![growth](growth.svg)\n" if plots and name == "growth" else ""))
-    summary = ["| workload | ours | against | ratio | must | aim | |", "|---|---|---|--:|--:|--:|---|"]
-    summary += [f"| {v['title']} | {v['what']} | {v['against']} | {v['ratio']:.2f} | {v['must']} | {v['great']} | {v['verdict']} |"
-                for v in verdicts]
+            if plots and name == "growth":
+                text += "\n![growth](growth.svg)\n"
+            sections[name] = {"text": text, "rows": [], "targets": []}
     conditions = f"{machine()}, {file_system(options.data)}; {options.rounds} rounds, medians."
     if options.out:
-        (options.out / "results.json").write_text(json.dumps({"machine": conditions, "tables": results, "targets": verdicts}, indent=1))
-        (options.out / "tables.md").write_text("\n".join([conditions, "", "## Targets", "", *summary, "", "## Tables", "", *report]))
-    print("\n".join([conditions, *summary]))
+        publish(sections, conditions, options.out)
+    print("\n".join([conditions, *summary(sections)]))
     return 0
+
+
+def summary(sections):
+    lines = ["| workload | ours | against | ratio | must | aim | |", "|---|---|---|--:|--:|--:|---|"]
+    for section in filter(None, sections.values()):
+        lines += [f"| {v['title']} | {v['what']} | {v['against']} | {v['ratio']:.2f} | {v['must']} | {v['great']} | {v['verdict']} |"
+                  for v in section["targets"]]
+    return lines
+
+
+def publish(sections, conditions, out):
+    """Writes results.json and tables.md. What was not measured this time stays as it was."""
+    path = out / "results.json"
+    before = json.loads(path.read_text())["sections"] if path.exists() else {}
+    sections = {name: section or before.get(name) for name, section in sections.items()}
+    path.write_text(json.dumps({"conditions": conditions, "sections": sections}, indent=1))
+    texts = [section["text"] for section in filter(None, sections.values())]
+    (out / "tables.md").write_text("\n".join([conditions, "", "## Targets", "", *summary(sections), "", "## Tables", "", *texts]))
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ class Table:
     unit: str = "operations"  # or a number of bytes per operation, as "bytes"
     targets: list = field(default_factory=list)
     cold: str = ""           # a file to be dropped from the page cache before each run
+    half_cold: str = ""      # the same of every other 256 KiB of a file
     warm: str = ""           # a file to be read into it before each round
     quick: dict = field(default_factory=dict)
     traced: bool = True
@@ -64,7 +65,7 @@ def everybody(workload, *more):
 
 
 def tables(data):
-    cached, target, small = str(data / "cached.bin"), str(data / "target.bin"), str(data / "small")
+    cached, target, small, hot = (str(data / name) for name in ("cached.bin", "target.bin", "small", "hot.bin"))
     logs = {80: str(data / "log80.txt"), 12: str(data / "log12.txt")}
     result = []
     for depth in (1, 8, 32, 128):
@@ -78,6 +79,15 @@ def tables(data):
                             everybody("random-read", (POSIX, "random-read-nowait")),
                             {"file": cached, "depth": depth, "block": 4096, "operations": 200_000},
                             targets=targets, warm=cached, quick={"operations": 30_000}))
+    for block, great in ((4096, 1.15), (512, 1.3)):
+        result.append(Table(f"w1-hot-{block}", f"W1: random reads of {block} bytes of a cached 8 MiB file, depth 1",
+                            everybody("random-read", (POSIX, "random-read-nowait")),
+                            {"file": hot, "depth": 1, "block": block, "operations": 300_000}, warm=hot,
+                            targets=[Target(LIBURING, 1.0, great), Target(POSIX, 0.9, 0.92)], quick={"operations": 30_000}))
+    result.append(Table("w2-mixed", "W2: random 4 KiB reads of a file that is cached by half, depth 32",
+                        everybody("random-read"), {"file": cached, "depth": 32, "block": 4096, "operations": 30_000},
+                        targets=[Target(LIBURING, 1.0, 1.2), Target(ASIO, 1, 1.2)], warm=cached, half_cold=cached,
+                        quick={"operations": 3_000}, traced=False))
     for depth in (1, 8, 32, 128):
         targets = [Target(LIBURING, 0.95, 1.2 if depth in (8, 32) else 0.95)]
         if depth >= 8:
@@ -107,6 +117,12 @@ def tables(data):
                             {"target": target, "block": block, "operations": GIB // block}, unit="bytes",
                             targets=[Target(POSIX, 0.85, 1.0), Target(ASIO, 1, 1.8)], quick={"operations": 64 * MIB // block},
                             writes=True))
+    for direct in (False, True):
+        result.append(Table(f"w4-cold{'-direct' * direct}",
+                            f"W4: 1 GiB that is not cached, read from the beginning to the end in 1 MiB{', O_DIRECT' * direct}",
+                            [(contender, "sequential-read") for contender in (POSIX, LIBURING, LIBUV, ASIO, *OURS[::2])],
+                            {"file": logs[80], "block": MIB, "direct": direct}, unit="bytes", cold=logs[80],
+                            targets=[Target(POSIX, 0.95, 1.0), Target(ASIO, 1, 1.3)], traced=False))
     result.append(Table("w4-write-one", "W4: 1 GiB written to a new file by one write",
                         [(contender, "sequential-write") for contender in (POSIX, *OURS)],
                         {"target": target, "block": GIB, "operations": 1}, unit="bytes", targets=[Target(POSIX, 0.85, 1.0)],

@@ -134,20 +134,24 @@ class Speculation {
     if (!gate_.open()) return {.tried = true};
     const auto start = std::chrono::steady_clock::now();
     const std::int64_t count = system_calls.pwrite(descriptor.fileno(), buffer, length, offset);
-    gate_.took(std::chrono::steady_clock::now() - start);
+    const int error = errno;
+    const std::chrono::nanoseconds time = std::chrono::steady_clock::now() - start;
+    gate_.took(time);
+    // Time counts like the bytes of a copy: what is dear (a file system's journal) holds up the others, too.
+    const auto worth = static_cast<std::size_t>(std::max<std::int64_t>(0, time.count())) * bytes_per_nanosecond;
     if (count < 0) {
-      const int error = errno;
-      spend(0);  // who tries a full disk again and again has to let the others have a turn, too
+      spend(worth);
       return {.tried = true, .ended = error != EINTR && error != EAGAIN, .error = error};
     }
     const auto moved = static_cast<std::size_t>(count);
-    spend(moved);
+    spend(std::max(moved, worth));
     return {.tried = true, .ended = moved == length, .moved = moved};
   }
 
  private:
   static constexpr unsigned most_operations = 64;
   static constexpr std::size_t most_bytes = 1024 * 1024;
+  static constexpr std::size_t bytes_per_nanosecond = 8;
   static constexpr unsigned slice_operations = 16;
   static constexpr std::size_t slice_bytes = 64 * 1024;
   static constexpr std::size_t largest_write = 64 * 1024;
