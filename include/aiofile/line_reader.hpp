@@ -277,7 +277,7 @@ class [[nodiscard]] ReadLines final : public ReadLine {
 class FileStream;
 
 /// Reads a file line by line, from an offset on. Move-only; it holds the file's state, so that the AIOFile may move or
-/// go.
+/// go. The reader itself lives until next() or readline() is done.
 class LineReader {
  public:
   /// `offset` and `chunk_size`, the bytes to read ahead. Lines end with `line_sep`, whatever its length.
@@ -294,8 +294,7 @@ class LineReader {
   LineReader& operator=(LineReader&&) = default;
 
   /// Yields std::optional<std::string_view>: the next line with its separator (the last one may lack it), nullopt at
-  /// the end; valid until the next call. One at a time; the reader lives until it is done. Throws FileError,
-  /// DecodeError.
+  /// the end; valid until the next call. One at a time. Throws FileError, DecodeError.
   auto next() { return caio::detail::Prompt(detail::NextLineAttempt(*cutter_)); }
   /// The same as a std::string, empty at the end. As with next(), a line that was read ahead is given even when a stop
   /// has been asked for.

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include <aiofile/file.hpp>
@@ -34,9 +35,9 @@ caio::Task<> write_and_close(AIOFile file, Text text) {
 }
 
 template <class Text>
-caio::Task<> write_whole(AIOFile file, Text text) {
+caio::Task<> write_whole(AIOFile file, Text&& text) {
   if (!file.mode().writable) throw std::invalid_argument("aiofile::write_file: a mode that does not write");
-  return write_and_close(std::move(file), std::move(text));
+  return write_and_close<std::remove_cvref_t<Text>>(std::move(file), std::forward<Text>(text));
 }
 
 }  // namespace detail

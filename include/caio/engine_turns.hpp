@@ -66,6 +66,7 @@ inline void Engine::exchange(bool may_sleep) noexcept {
   if (readiness_.waiting() > 0) {
     readiness_.collect([this](Request& request) {
       request.stage = Stage::idle;
+      speculation_.begin_slice(true);  // the rest of the budget is for those who are resumed
       if (start_stream(request, true)) finish(request);
     });
   }
@@ -109,7 +110,8 @@ inline std::size_t Engine::run_ready() noexcept {
   std::size_t count = 0;
   const bool outer = std::exchange(driving_, true);
   running_.append(ready_);
-  while (!running_.empty() && count < most_resumptions && !speculation_.exhausted() && !inherited()) {
+  // One is resumed in any case: streams that are ready all the time may have used up the turn already.
+  while (!running_.empty() && count < most_resumptions && (count == 0 || !speculation_.exhausted()) && !inherited()) {
     Job& job = running_.pop_front();
     ++count;
     speculation_.begin_slice(!running_.empty());

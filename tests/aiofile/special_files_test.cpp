@@ -352,3 +352,24 @@ TEST_CASE("Special files: standard input may be a regular file") {
     CHECK(outcome::is_open(0));
   });
 }
+
+TEST_CASE("special files: one that is ready all the time lets others run while it fills a large buffer") {
+  support::on_every_backend([](Context& context) -> Task<> {
+    AIOFile zeros = co_await AIOFile("/dev/zero", "rb");
+    bool done = false;
+    int turns = 0;
+    auto fill = [](AIOFile& from, bool& flag) -> Task<> {
+      std::vector<std::byte> memory(std::size_t{64} << 20, std::byte{'?'});
+      const std::size_t count = co_await from.read_into(memory);
+      CHECK(count == memory.size());
+      CHECK(memory.back() == std::byte{0});
+      flag = true;
+    };
+    auto count = [](Context& each, const bool& stop, int& times) -> Task<> {
+      for (; !stop; ++times) co_await each.schedule();
+    };
+    co_await caio::gather(fill(zeros, done), count(context, done, turns));
+    CHECK(turns >= 10);
+    co_await zeros.close();
+  });
+}

@@ -71,6 +71,10 @@ TEST_CASE("read_file, write_file: what is wrong is said") {
   CHECK_THROWS_AS(read_file(path, "w"), std::invalid_argument);
   CHECK_THROWS_AS(read_file(path, "w+b"), std::invalid_argument);
   CHECK_THROWS_AS(write_file(path, "x", "r"), std::invalid_argument);
+  std::string kept(100, 'x');
+  CHECK_THROWS_AS(write_file(path, std::move(kept), "r"), std::invalid_argument);
+  CHECK_THROWS_AS(write_file(path, std::move(kept), "nonsense"), std::invalid_argument);
+  CHECK(kept == std::string(100, 'x'));  // NOLINT(bugprone-use-after-move): what is refused is not taken
   CHECK(content_of(path) == "content");
   CHECK_THROWS_AS(write_file(directory.path(), "", "nonsense"), std::invalid_argument);
   support::on_every_backend([&](Context&) -> Task<> {

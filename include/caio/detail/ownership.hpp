@@ -31,11 +31,12 @@ class Ownership {
     bool mine = owner_.compare_exchange_strong(owner, this_thread(), std::memory_order_acquire);
     if (!mine && owner == gone && former_ == this_thread()) {
       // A thread's end has several destructors: a later one may use again what an earlier one has settled.
-      owner_.store(this_thread());
-      mine = true;
+      mine = owner_.compare_exchange_strong(owner, this_thread(), std::memory_order_acquire);
     }
-    if (mine) worker_.store(this_thread(), std::memory_order_relaxed);
-    return mine || owner == this_thread();
+    if (!mine) return owner == this_thread();
+    worker_.store(this_thread());
+    if (owner_.load() != this_thread()) worker_.store(gone);  // somebody has ended the context meanwhile
+    return true;
   }
 
   void begin_settling() noexcept {
@@ -52,11 +53,11 @@ class Ownership {
 
   /// For who ends the context: makes this thread the owner, whoever was; one that settles is waited for.
   void take_over() noexcept {
-    worker_.store(gone, std::memory_order_relaxed);
     ThreadId owner = owner_.load(std::memory_order_acquire);
     do {
       for (; owner == ending; owner = owner_.load(std::memory_order_acquire)) owner_.wait(ending);
-    } while (!owner_.compare_exchange_weak(owner, this_thread(), std::memory_order_acq_rel));
+    } while (!owner_.compare_exchange_weak(owner, this_thread()));
+    worker_.store(gone);
   }
 
  private:
