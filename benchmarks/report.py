@@ -56,6 +56,7 @@ def pyplot():
 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "aiofile"
+    matplotlib.rcParams["svg.fonttype"] = "none"  # text stays text: a fifth of the size
     import matplotlib.pyplot
 
     return matplotlib.pyplot

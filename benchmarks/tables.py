@@ -82,7 +82,7 @@ def tables(data):
     for block, great in ((4096, 1.15), (512, 1.3)):
         result.append(Table(f"w1-hot-{block}", f"W1: random reads of {block} bytes of a cached 8 MiB file, depth 1",
                             everybody("random-read", (POSIX, "random-read-nowait")),
-                            {"file": hot, "depth": 1, "block": block, "operations": 300_000}, warm=hot,
+                            {"file": hot, "depth": 1, "block": block, "operations": 100_000}, warm=hot,
                             targets=[Target(LIBURING, 1.0, great), Target(POSIX, 0.9, 0.92)], quick={"operations": 30_000}))
     result.append(Table("w2-mixed", "W2: random 4 KiB reads of a file that is cached by half, depth 32",
                         everybody("random-read"), {"file": cached, "depth": 32, "block": 4096, "operations": 30_000},
