@@ -366,7 +366,10 @@ TEST_CASE("special files: one that is ready all the time lets others run while i
       flag = true;
     };
     auto count = [](Context& each, const bool& stop, int& times) -> Task<> {
-      for (; !stop; ++times) co_await each.schedule();
+      while (!stop) {
+        co_await each.schedule();
+        ++times;
+      }
     };
     co_await caio::gather(fill(zeros, done), count(context, done, turns));
     CHECK(turns >= 10);
