@@ -42,6 +42,13 @@ class Descriptor {
     return descriptor;
   }
 
+  /// `fd` holds memory (memfd_create(2)): a read never waits for a device, and tmpfs refuses RWF_NOWAIT.
+  static Descriptor memory(int fd, int flags = O_RDWR) noexcept {
+    Descriptor descriptor(fd, flags);
+    descriptor.bits_.fetch_or(in_memory, std::memory_order_relaxed);
+    return descriptor;
+  }
+
   Descriptor(const Descriptor& other) noexcept
       : fd_(other.fd_), kind_(other.kind_), bits_(other.bits_.load(std::memory_order_relaxed)), size_(other.size_) {}
   Descriptor& operator=(const Descriptor& other) noexcept {
@@ -64,6 +71,8 @@ class Descriptor {
   /// O_SYNC or O_DSYNC: every write waits for the device.
   [[nodiscard]] bool synchronous() const noexcept { return has(o_sync); }
 
+  /// Whether reads may be done in place without RWF_NOWAIT.
+  [[nodiscard]] bool is_memory() const noexcept { return has(in_memory); }
   /// Whether reads with RWF_NOWAIT are worth a try: never on O_DIRECT, where they block (seen on Linux 6.18).
   [[nodiscard]] bool takes_nowait() const noexcept { return has(nowait); }
   /// RWF_NOWAIT was refused: not asked again. Allowed from any thread.
@@ -72,7 +81,15 @@ class Descriptor {
   }
 
  private:
-  enum Bit : std::uint8_t { o_direct = 1, o_append = 2, nowait = 4, directory = 8, fifo = 16, o_sync = 32 };
+  enum Bit : std::uint8_t {
+    o_direct = 1,
+    o_append = 2,
+    nowait = 4,
+    directory = 8,
+    fifo = 16,
+    o_sync = 32,
+    in_memory = 64
+  };
 
   [[nodiscard]] bool has(Bit bit) const noexcept { return (bits_.load(std::memory_order_relaxed) & bit) != 0; }
 

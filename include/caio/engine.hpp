@@ -65,6 +65,14 @@ class Engine : public std::enable_shared_from_this<Engine> {
     if (!speculation_.affords(length)) return {};
     return counted(speculation_.write(descriptor, buffer, length, offset));
   }
+  /// Lets `work()`, a few system calls that do not block, be done in place, as long as this turn's budget has room.
+  /// False: it was not called, or says that an operation has to do it.
+  template <class Work>
+  [[nodiscard]] bool do_in_place(Work work) noexcept {
+    if (!works_in_place() || !speculation_.affords(worth_of_calls)) return false;
+    speculation_.spend(worth_of_calls);
+    return counted({.ended = work()}).ended;
+  }
   /// Lets a request end, with result 0, at `request.deadline`. True: it has ended at once, with an error.
   bool start_timer(Request& request) noexcept;
   /// Lets a request wait in `list` until unpark(); it can be cancelled meanwhile.
@@ -148,6 +156,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
 
   /// Frames that the context owns; each is destroyed by its `run`.
   detail::List<Job> spawned;
+  /// What another layer keeps with the context: destroyed after them by its `run`, which sets this to null.
+  Job* companion = nullptr;
   void* handle = nullptr;  // the Context
   std::function<void(const LostData&)> on_lost_data;
   std::function<void(const Stall&)> on_stall;
@@ -193,7 +203,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void wait_until(Condition condition) noexcept;
   void sleep(std::optional<TimePoint> deadline, bool for_streams) noexcept;
 
-  static constexpr std::size_t most_resumptions = 128;  // between two exchanges with the backend
+  static constexpr std::size_t worth_of_calls = 16 * 1024;  // copying so many bytes takes about as long
+  static constexpr std::size_t most_resumptions = 128;      // between two exchanges with the backend
 
   const ContextOptions options_;
   detail::Ownership ownership_;

@@ -182,10 +182,10 @@ inline void Engine::end() noexcept {
     frame.run(frame);
   }
   receive(mailbox_.close());
-  while (has_ready() || !spawned.empty()) {
+  while (has_ready() || !spawned.empty() || companion != nullptr) {
     speculation_.refill();
     if (run_ready() > 0) continue;
-    Job& frame = spawned.pop_front();
+    Job& frame = spawned.empty() ? *companion : spawned.pop_front();
     frame.run(frame);
   }
   poll_set_.reset();  // a file may keep the engine for long: whoever watched it is not to be woken any more

@@ -69,6 +69,7 @@ class OperationBase : protected Request {
   [[nodiscard]] Engine& engine() const noexcept { return *engine_; }
   [[nodiscard]] bool begun() const noexcept { return begun_; }
   [[nodiscard]] bool travelled() const noexcept { return travelled_; }
+  [[nodiscard]] const std::stop_token& stop_token() const noexcept { return token_.get(); }
   [[noreturn]] void fail(const char* what) const {
     throw std::system_error(static_cast<int>(-result), std::system_category(), what);
   }

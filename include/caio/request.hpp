@@ -48,7 +48,7 @@ struct Request : Job {
   bool whole = false;           ///< read and write: go on after short counts until done, end of file, or error
   bool to_pool = false;         ///< never for the backend
   bool append = false;          ///< write: at the end of the file, as O_APPEND does (RWF_APPEND)
-  bool tried = false;           ///< in place, in vain: the backend has to do the rest of it
+  bool tried = false;           ///< in place, but not to its end: the rest is for the backend
   bool nowait_refused = false;  ///< a stream that RWF_NOWAIT does not work on: by the pool, in small pieces
   bool occupies = false;        ///< with the pool, while others wait for the same stream and direction
   bool cancel_requested = false;

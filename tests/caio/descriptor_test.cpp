@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -159,6 +160,17 @@ TEST_CASE("Descriptor: a foreign number is not looked at") {
   CHECK(descriptor.fileno() == 0);
   CHECK(descriptor.kind() == Kind::foreign);
   CHECK_FALSE(descriptor.takes_nowait());
+}
+
+TEST_CASE("Descriptor: memory is known as such, where tmpfs refuses RWF_NOWAIT, too") {
+  const UniqueFd file(::memfd_create("test", MFD_CLOEXEC));
+  CHECK_FALSE(Descriptor(file.get()).is_memory());
+  const Descriptor memory = Descriptor::memory(file.get());
+  CHECK(memory.is_memory());
+  CHECK(memory.takes_nowait());
+  CHECK(memory.fileno() == file.get());
+  CHECK(memory.kind() == Kind::regular);
+  CHECK_FALSE(memory.append());
 }
 
 TEST_CASE("Descriptor: a copy has what was found out so far, and its own future") {

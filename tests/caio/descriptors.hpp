@@ -34,6 +34,12 @@ inline caio::Request request_of(caio::Opcode opcode, int fd, void* buffer, std::
 inline std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 inline std::span<std::byte> room_in(std::string& text) { return std::as_writable_bytes(std::span(text)); }
 
+inline std::string alphabet(std::size_t size) {
+  std::string text(size, '\0');
+  for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>('a' + i % 26);
+  return text;
+}
+
 /// How many of this process's descriptors are open on the path or below it; a context's own come and go as it needs
 /// them.
 inline std::size_t descriptors_on(const std::filesystem::path& path) {

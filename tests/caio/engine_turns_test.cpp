@@ -19,6 +19,9 @@
 #include <utility>
 #include <vector>
 
+#if CAIO_WITH_LIBURING
+#include "caio/backends/uring_calls.hpp"
+#endif
 #include "caio/descriptors.hpp"
 #include "caio/read_often.hpp"
 #include "caio/stranger.hpp"
@@ -204,8 +207,8 @@ std::size_t entered = 0;
 }
 
 TEST_CASE("EngineTurns: reads of many coroutines go to io_uring together") {
-  if (!support::wanted(caio::Implementation::uring) || !caio::why_unavailable(caio::Implementation::uring).empty())
-    return;
+  if (!support::usable(caio::Implementation::uring)) return;
+  const support::Replaced replaced;
   caio::uring_calls.submit = [](::io_uring* ring) { return ++entered, ::io_uring_submit(ring); };
   caio::uring_calls.submit_and_get_events = [](::io_uring* ring) {
     return ++entered, ::io_uring_submit_and_get_events(ring);
@@ -214,24 +217,21 @@ TEST_CASE("EngineTurns: reads of many coroutines go to io_uring together") {
                                                  ::__kernel_timespec* timeout, ::sigset_t* signals) {
     return ++entered, ::io_uring_submit_and_wait_timeout(ring, completion, wanted, timeout, signals);
   };
-  {
-    Context context(caio::Implementation::uring, {.speculate = false});
-    const TemporaryDirectory directory;
-    const support::Fd owner(::open(directory.file("file", std::string(4096, 'x')).c_str(), O_RDONLY | O_CLOEXEC));
-    const Descriptor file(owner.get());
-    std::vector<std::string> texts(32, std::string(4096, '?'));
-    // Without RWF_NOWAIT (tmpfs) each read goes to a worker of the kernel's, and ends when it likes.
-    const ::iovec vector{texts[0].data(), 1};
-    const bool cached = ::preadv2(owner.get(), &vector, 1, 0, RWF_NOWAIT) == 1;
-    context.run([](Context& each, const Descriptor& from, std::vector<std::string>& rooms) -> Task<> {
-      co_await read_often(each, from, room_in(rooms[0]), 1);
-      entered = 0;
-      co_await gather(numbers(32),
-                      [&](int i) { return read_often(each, from, room_in(rooms[static_cast<std::size_t>(i)]), 100); });
-    }(context, file, texts));
-    if (cached) CHECK(entered <= 32 * 100 / 16);
-    CHECK(entered > 0);
-  }
-  caio::uring_calls = {};
+  Context context(caio::Implementation::uring, {.speculate = false});
+  const TemporaryDirectory directory;
+  const support::Fd owner(::open(directory.file("file", std::string(4096, 'x')).c_str(), O_RDONLY | O_CLOEXEC));
+  const Descriptor file(owner.get());
+  std::vector<std::string> texts(32, std::string(4096, '?'));
+  // Without RWF_NOWAIT (tmpfs) each read goes to a worker of the kernel's, and ends when it likes.
+  const ::iovec vector{texts[0].data(), 1};
+  const bool cached = ::preadv2(owner.get(), &vector, 1, 0, RWF_NOWAIT) == 1;
+  context.run([](Context& each, const Descriptor& from, std::vector<std::string>& rooms) -> Task<> {
+    co_await read_often(each, from, room_in(rooms[0]), 1);
+    entered = 0;
+    co_await gather(numbers(32),
+                    [&](int i) { return read_often(each, from, room_in(rooms[static_cast<std::size_t>(i)]), 100); });
+  }(context, file, texts));
+  if (cached) CHECK(entered <= 32 * 100 / 16);
+  CHECK(entered > 0);
 }
 #endif

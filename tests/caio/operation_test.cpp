@@ -22,6 +22,7 @@
 using caio::Context;
 using caio::Descriptor;
 using caio::Task;
+using support::alphabet;
 using support::bytes_of;
 using support::Countdown;
 using support::errno_of;
@@ -66,12 +67,6 @@ Stranger<> read_byte(Context& context, const Descriptor& file, int offset, Count
   const std::size_t count = co_await context.read(file, std::as_writable_bytes(std::span(&byte, 1)), offset);
   if (count == 1 && byte == static_cast<char>('a' + offset % 26)) ++right;
   countdown.count_down();
-}
-
-std::string alphabet(std::size_t size) {
-  std::string text(size, '\0');
-  for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>('a' + i % 26);
-  return text;
 }
 
 /// 4 KiB, aligned for O_DIRECT.

@@ -191,10 +191,6 @@ TEST_CASE("Selection: the first usable word of the file wins") {
 
 namespace {
 
-bool uring_is_here() {
-  return support::wanted(Implementation::uring) && caio::why_unavailable(Implementation::uring).empty();
-}
-
 int queue_init_error = 0;
 int queue_inits = 0;
 
@@ -329,7 +325,7 @@ TEST_CASE("Selection: CAIO_IMPL=uring where it is refused gives one line, or an 
 }
 
 TEST_CASE("Selection: a ring that cannot be had after the probe is replaced by the next best, which says so") {
-  if (!uring_is_here()) return;
+  if (!support::usable(Implementation::uring)) return;
   const ChildResult child = in_fresh_child([] {
     const bool was_there = caio::why_unavailable(Implementation::uring).empty();
     refuse_rings(ENOMEM);
@@ -347,7 +343,7 @@ TEST_CASE("Selection: a ring that cannot be had after the probe is replaced by t
 }
 
 TEST_CASE("Selection: seccomp that denies io_uring") {
-  if (!uring_is_here()) return;
+  if (!support::usable(Implementation::uring)) return;
   const int error = GENERATE(EPERM, ENOSYS, EACCES);
   DYNAMIC_SECTION(std::system_category().message(error)) {
     const std::string expected = next_best();
@@ -366,7 +362,7 @@ TEST_CASE("Selection: seccomp that denies io_uring") {
 }
 
 TEST_CASE("Selection: seccomp that denies a part of io_uring") {
-  if (!uring_is_here()) return;
+  if (!support::usable(Implementation::uring)) return;
   const auto denied = GENERATE(SYS_io_uring_enter, SYS_io_uring_register);
   DYNAMIC_SECTION("system call " << denied) {
     const ChildResult child = in_fresh_child([denied] {
@@ -397,7 +393,7 @@ TEST_CASE("Selection: a sandbox that kills for io_uring does not kill who names 
 }
 
 TEST_CASE("Selection: io_uring works for a user with 64 KiB of locked memory") {
-  if (!uring_is_here()) return;
+  if (!support::usable(Implementation::uring)) return;
   const ChildResult child = in_fresh_child([] {
     const ::rlimit limit{64 * 1024, 64 * 1024};
     ::setrlimit(RLIMIT_MEMLOCK, &limit);

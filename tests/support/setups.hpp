@@ -37,6 +37,11 @@ inline bool wanted(caio::Implementation implementation) {
   return false;
 }
 
+/// Whether it is wanted, and works here.
+inline bool usable(caio::Implementation implementation) {
+  return wanted(implementation) && caio::why_unavailable(implementation).empty();
+}
+
 inline const std::vector<Setup>& setups() {
   static const std::vector<Setup> all = [] {
     std::vector<Setup> list;

@@ -96,7 +96,6 @@ class UringBackend final : public Backend {
 
   UringBackend(const ContextOptions& options, Unproven) : ring_(options), slots_(ring_.capacity(options.max_requests)) {
     cancels_.reserve(slots_.capacity());
-    refusals_.fill(0);
   }
 
   // Marks in the high half of user_data, beyond any slot's generation.
@@ -219,15 +218,13 @@ class UringBackend final : public Backend {
   /// An opcode that the kernel has never carried out may be refused for itself: the pool finds out.
   void give_back(Batch& batch, Request& request, int result) noexcept {
     std::int8_t& refusals = refusals_[static_cast<std::size_t>(request.opcode)];
-    const bool refused = result == -EINVAL || result == -EOPNOTSUPP || result == -ENOSYS || result == -EACCES;
+    const bool refused = result == -EINVAL || result == -EOPNOTSUPP || result == -ENOSYS ||
+                         (result == -EACCES && request.opcode != Opcode::open);
     if (refused && refusals >= 0) {
-      if (request.opcode != Opcode::open || result != -EACCES) {
-        if (result != -EINVAL) ++refusals;  // EINVAL may be the user's own
-        return batch.refuse(request);
-      }
-    } else if (result >= 0) {
-      refusals = -1;
+      if (result != -EINVAL) ++refusals;  // EINVAL may be the user's own
+      return batch.refuse(request);
     }
+    if (result >= 0) refusals = -1;
     batch.complete(request, result);
   }
 
@@ -292,7 +289,7 @@ class UringBackend final : public Backend {
   std::vector<std::uint64_t> cancels_;  // keys of requests to cancel, not yet told to the kernel
   std::size_t cancels_in_flight_ = 0;
   std::array<bool, 2> wake_armed_{};
-  std::array<std::int8_t, 16> refusals_;  // by Opcode; -1: it has worked
+  std::array<std::int8_t, 16> refusals_{};  // by Opcode; -1: it has worked
   std::size_t inline_bytes_ = 0;
   int dead_ = 0;
   static inline std::atomic<int> denied_{0};  // why a ring of this process died in mid-life

@@ -3,6 +3,7 @@
 
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -94,7 +95,7 @@ class Speculation {
 
   /// True: the request has ended here. False: what is left of it is for the backend.
   bool attempt(Request& request) noexcept {
-    if (request.tried || request.to_pool) return false;
+    if (!enabled_ || request.tried || request.to_pool) return false;
     InPlace done;
     if (request.opcode == Opcode::read) {
       done = read(request.descriptor, request.buffer, request.length, request.offset);
@@ -109,9 +110,10 @@ class Speculation {
 
   [[nodiscard]] InPlace read(const Descriptor& descriptor, void* buffer, std::size_t length,
                              std::int64_t offset) noexcept {
-    if (!enabled_ || offset < 0 || !descriptor.takes_nowait() || length > longest_copy) return {};
+    if (!enabled_ || !descriptor.takes_nowait() || length > longest_copy) return {};
     const ::iovec vector{buffer, length};
-    const std::int64_t count = system_calls.preadv2(descriptor.fileno(), &vector, 1, offset, RWF_NOWAIT);
+    const int flags = descriptor.is_memory() ? 0 : RWF_NOWAIT;
+    const std::int64_t count = system_calls.preadv2(descriptor.fileno(), &vector, 1, offset, flags);
     if (count < 0) {
       // EAGAIN: a miss, and the device has begun to read. Others: the backend finds out.
       if (errno == EOPNOTSUPP || errno == EINVAL || errno == ENOSYS) descriptor.refuses_nowait();
@@ -120,24 +122,25 @@ class Speculation {
     const auto moved = static_cast<std::size_t>(count);
     filled(buffer, moved);
     spend(moved);
-    const bool ended = moved == length || (count > 0 && ends_within_page(descriptor, offset + count)) ||
-                       at_end(descriptor, offset + count);
+    const std::int64_t end = offset >= 0 ? offset + count : ::lseek(descriptor.fileno(), 0, SEEK_CUR);
+    const bool ended = moved == length || (count > 0 && ends_within_page(descriptor, end)) || at_end(descriptor, end);
     return {.tried = true, .ended = ended, .moved = moved};
   }
 
   [[nodiscard]] InPlace write(const Descriptor& descriptor, const void* buffer, std::size_t length,
                               std::int64_t offset) noexcept {
-    if (!enabled_ || offset < 0 || descriptor.kind() != Descriptor::Kind::regular || descriptor.direct() ||
+    if (!enabled_ || descriptor.kind() != Descriptor::Kind::regular || descriptor.direct() ||
         descriptor.synchronous() || length > largest_write) {
       return {};
     }
     if (!gate_.open()) return {.tried = true};
     const auto start = std::chrono::steady_clock::now();
-    const std::int64_t count = system_calls.pwrite(descriptor.fileno(), buffer, length, offset);
+    const std::int64_t count = offset >= 0 ? system_calls.pwrite(descriptor.fileno(), buffer, length, offset)
+                                           : system_calls.write(descriptor.fileno(), buffer, length);
     const int error = errno;
     const std::chrono::nanoseconds time = std::chrono::steady_clock::now() - start;
     gate_.took(time);
-    // Time counts like the bytes of a copy: what is dear (a file system's journal) holds up the others, too.
+    // Time counts like the bytes of a copy: 4 KiB may take 30 us, and holds up the others for so long.
     const auto worth = static_cast<std::size_t>(std::max<std::int64_t>(0, time.count())) * bytes_per_nanosecond;
     if (count < 0) {
       spend(worth);

@@ -105,11 +105,16 @@ class ThreadPool {
   }
 
   bool start_thread() {
-    // Signals are the program's business, on the program's threads; and a blocked SIGXFSZ leaves EFBIG to be read.
-    ::sigset_t all;
+    // Signals are the program's business, on the program's threads; and a blocked SIGXFSZ leaves EFBIG to be read. But
+    // two are as the program has them: who blocks SIGTTIN is not stopped as a background job, but gets EIO (read(2)).
     ::sigset_t before;
-    ::sigfillset(&all);
-    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    ::pthread_sigmask(SIG_SETMASK, nullptr, &before);
+    ::sigset_t blocked;
+    ::sigfillset(&blocked);
+    for (const int each : {SIGTTIN, SIGTTOU}) {
+      if (::sigismember(&before, each) == 0) ::sigdelset(&blocked, each);
+    }
+    ::pthread_sigmask(SIG_SETMASK, &blocked, nullptr);
     bool started = true;
     try {
       shared_->threads.reserve(size_);

@@ -65,10 +65,7 @@ class DirectFile {
     path_ = directory_.file("file", content);
     file_ = support::Fd(::open(path_.c_str(), O_RDWR | O_DIRECT | O_CLOEXEC));
   }
-  bool usable() const {
-    return file_ && support::wanted(Implementation::linux_aio) &&
-           caio::why_unavailable(Implementation::linux_aio).empty();
-  }
+  bool usable() const { return file_ && support::usable(Implementation::linux_aio); }
   Descriptor descriptor() const { return Descriptor(file_.get()); }
   std::string content() const { return support::content_of(path_); }
   std::size_t size() const { return std::filesystem::file_size(path_); }
@@ -148,7 +145,7 @@ TEST_CASE("LinuxAio: writes that make the file longer go to the pool") {
 }
 
 TEST_CASE("LinuxAio: buffered files, syncs and opens go to the pool") {
-  if (!support::wanted(Implementation::linux_aio) || !caio::why_unavailable(Implementation::linux_aio).empty()) return;
+  if (!support::usable(Implementation::linux_aio)) return;
   const Replaced replaced;
   const TemporaryDirectory directory;
   Context context(Implementation::linux_aio, {.speculate = false});

@@ -15,10 +15,6 @@
 
 namespace support {
 
-inline bool uring_is_here() {
-  return wanted(caio::Implementation::uring) && caio::why_unavailable(caio::Implementation::uring).empty();
-}
-
 /// Puts the calls back that a test replaces.
 struct Replaced {
   Replaced() = default;
@@ -26,12 +22,6 @@ struct Replaced {
   Replaced& operator=(const Replaced&) = delete;
   ~Replaced() { caio::uring_calls = {}; }
 };
-
-inline std::string alphabet(std::size_t size) {
-  std::string text(size, '\0');
-  for (std::size_t i = 0; i < size; ++i) text[i] = static_cast<char>('a' + i % 26);
-  return text;
-}
 
 /// 500 reads of one byte at once; gives how many were right.
 inline caio::Task<int> read_bytes(caio::Context& context, int fd) {

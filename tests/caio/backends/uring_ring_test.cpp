@@ -24,10 +24,9 @@ using support::no_speculation;
 using support::read_bytes;
 using support::Replaced;
 using support::TestFile;
-using support::uring_is_here;
 
 TEST_CASE("UringRing: SQPOLL works, or is done without") {
-  if (!uring_is_here()) return;
+  if (!support::usable(Implementation::uring)) return;
   const Replaced replaced;
   const TestFile file;
   Context polled(Implementation::uring, {.sqpoll = true, .speculate = false});
@@ -41,7 +40,7 @@ TEST_CASE("UringRing: SQPOLL works, or is done without") {
 }
 
 TEST_CASE("UringRing: max_requests above and below the ring's size") {
-  if (!uring_is_here()) return;
+  if (!support::usable(Implementation::uring)) return;
   const TestFile file;
   for (const unsigned max_requests : {1U, 15U, 16U, 17U, 4096U, 65536U}) {
     INFO("max_requests " << max_requests);
@@ -52,7 +51,7 @@ TEST_CASE("UringRing: max_requests above and below the ring's size") {
 }
 
 TEST_CASE("UringRing: where memory is short the ring is halved") {
-  if (!uring_is_here()) return;
+  if (!support::usable(Implementation::uring)) return;
   const Replaced replaced;
   const TestFile file;
   caio::uring_calls.queue_init = [](unsigned entries, ::io_uring* ring, ::io_uring_params* params) {
@@ -65,7 +64,7 @@ TEST_CASE("UringRing: where memory is short the ring is halved") {
 }
 
 TEST_CASE("UringRing: each set of setup flags works") {
-  if (!uring_is_here()) return;
+  if (!support::usable(Implementation::uring)) return;
   const unsigned hidden =
       GENERATE(0U, IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN,
                IORING_SETUP_SUBMIT_ALL, IORING_SETUP_R_DISABLED, ~0U);
@@ -86,7 +85,7 @@ TEST_CASE("UringRing: each set of setup flags works") {
 }
 
 TEST_CASE("UringRing: a kernel without EXT_ARG still sleeps until a time") {
-  if (!uring_is_here()) return;
+  if (!support::usable(Implementation::uring)) return;
   const Replaced replaced;
   caio::uring_calls.features = ~static_cast<unsigned>(IORING_FEAT_EXT_ARG);
   const TestFile file;

@@ -8,7 +8,6 @@
 #include <sys/uio.h>
 
 #include <caio/context.hpp>
-#include <caio/detail/slots.hpp>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -33,7 +32,6 @@ using support::read_bytes;
 using support::Replaced;
 using support::room_in;
 using support::TestFile;
-using support::uring_is_here;
 
 namespace {
 
@@ -66,7 +64,7 @@ void refuse_submissions(int error, int from, int count) {
 }  // namespace
 
 TEST_CASE("Uring: a ring denied in mid-life fails its operations and says so") {
-  if (!uring_is_here()) return;
+  if (!support::usable(Implementation::uring)) return;
   const Replaced replaced;
   const TestFile file;
   Context context(Implementation::uring, no_speculation);
@@ -90,7 +88,7 @@ TEST_CASE("Uring: a ring denied in mid-life fails its operations and says so") {
 }
 
 TEST_CASE("Uring: a refused submission loses nothing") {
-  if (!uring_is_here()) return;
+  if (!support::usable(Implementation::uring)) return;
   const int error = GENERATE(EBUSY, EAGAIN, EINTR);
   DYNAMIC_SECTION(std::system_category().message(error)) {
     const Replaced replaced;
@@ -104,42 +102,8 @@ TEST_CASE("Uring: a refused submission loses nothing") {
   }
 }
 
-TEST_CASE("Uring: its slots know a forged, a late and a foreign completion") {
-  caio::detail::Slots slots(2);
-  caio::Request first;
-  caio::Request second;
-  const std::uint64_t key = slots.insert(first);
-  CHECK(slots.key(first) == key);
-  CHECK(slots.remove(key + 1) == nullptr);
-  CHECK(slots.remove(key + 2) == nullptr);
-  CHECK(slots.remove(key + (std::uint64_t{1} << 32)) == nullptr);
-  CHECK(slots.remove(~std::uint64_t{0}) == nullptr);
-  CHECK(slots.used() == 1);
-  CHECK(slots.remove(key) == &first);
-  CHECK(slots.remove(key) == nullptr);
-  const std::uint64_t again = slots.insert(second);
-  CHECK(again != key);
-  CHECK(slots.remove(key) == nullptr);
-  slots.insert(first);
-  CHECK(slots.full());
-  CHECK(slots.remove(again) == &second);
-  CHECK_FALSE(slots.full());
-}
-
-TEST_CASE("Uring: generations never reach the bits that mark other completions") {
-  caio::detail::Slots slots(1);
-  caio::Request request;
-  std::uint64_t all = 0;
-  for (int i = 0; i < 1000; ++i) {
-    const std::uint64_t key = slots.insert(request);
-    all |= key;
-    slots.remove(key);
-  }
-  CHECK(all >> 62 == 0);
-}
-
 TEST_CASE("Uring: what the ring does not offer goes to the pool") {
-  if (!uring_is_here()) return;
+  if (!support::usable(Implementation::uring)) return;
   const Replaced replaced;
   const TestFile file;
   caio::uring_calls.opcodes = ~(1ULL << IORING_OP_READ | 1ULL << IORING_OP_FSYNC);
@@ -151,7 +115,7 @@ TEST_CASE("Uring: what the ring does not offer goes to the pool") {
 }
 
 TEST_CASE("Uring: an opcode that the kernel refuses goes to the pool, and the answer is the pool's") {
-  if (!uring_is_here()) return;
+  if (!support::usable(Implementation::uring)) return;
   const TestFile file;
   Context context(Implementation::uring, no_speculation);
   context.run([](Context& each, int fd) -> Task<> {

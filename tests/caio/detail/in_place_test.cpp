@@ -281,7 +281,6 @@ TEST_CASE("Speculation: does not try what could hold up the loop") {
     ++read.length;
     ++write.length;
   }
-  SECTION("transfers at the descriptor's own position") { read.offset = write.offset = -1; }
   SECTION("what is for the pool") { read.to_pool = write.to_pool = true; }
   SECTION("other opcodes") {
     read.opcode = Opcode::readv;
@@ -325,6 +324,42 @@ TEST_CASE("Speculation: a small write ends in place") {
   CHECK(speculation.attempt(request));
   CHECK(request.result == 2);
   CHECK(support::content_of(file.path) == "abXYef");
+}
+
+TEST_CASE("Speculation: transfers at the descriptor's own position move it") {
+  const TestFile file("abcdef");
+  std::array<char, 4> buffer{'X', 'Y'};
+  Speculation speculation(true);
+  const auto attempted = [&](Opcode opcode, std::size_t length) {
+    Request request = request_of(opcode, file.fd.get(), buffer.data(), length, -1);
+    return speculation.attempt(request) ? request.result : -1;
+  };
+  CHECK(attempted(Opcode::write, 2) == 2);
+  CHECK(::lseek(file.fd.get(), 0, SEEK_CUR) == 2);
+  const std::int64_t count = attempted(Opcode::read, 3);
+  if (count < 0) {
+    WARN("no RWF_NOWAIT on this file system");
+    return;
+  }
+  CHECK(count == 3);
+  CHECK(std::string_view(buffer.data(), 3) == "cde");
+  CHECK(attempted(Opcode::read, 4) == 1);  // up to the end
+  CHECK(attempted(Opcode::read, 4) == 0);  // there
+  CHECK(attempted(Opcode::write, 2) == 2);
+  CHECK(support::content_of(file.path) == "XYcdeffd");
+}
+
+TEST_CASE("Speculation: a partial hit at the descriptor's own position goes on there") {
+  const TestFile file("abcdef");
+  const ReplacedCalls restore;
+  std::array<char, 6> buffer{};
+  Speculation speculation(true);
+  answer_reads(4);
+  Request request = request_of(Opcode::read, file.fd.get(), buffer.data(), 6, -1);
+  CHECK_FALSE(speculation.attempt(request));
+  CHECK(request.moved == 4);
+  CHECK(request.length == 2);
+  CHECK(request.offset == -1);
 }
 
 TEST_CASE("Speculation: a short write ends in place unless all of it is wanted") {

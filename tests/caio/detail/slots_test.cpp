@@ -78,3 +78,37 @@ TEST_CASE("Slots: no key has the two highest bits, which mark other completions"
   }
   CHECK(seen.size() == 1000);
 }
+
+TEST_CASE("Slots: a forged, a late and a foreign key find nothing") {
+  Slots slots(2);
+  Request first;
+  Request second;
+  const std::uint64_t key = slots.insert(first);
+  CHECK(slots.key(first) == key);
+  CHECK(slots.remove(key + 1) == nullptr);
+  CHECK(slots.remove(key + 2) == nullptr);
+  CHECK(slots.remove(key + (std::uint64_t{1} << 32)) == nullptr);
+  CHECK(slots.remove(~std::uint64_t{0}) == nullptr);
+  CHECK(slots.used() == 1);
+  CHECK(slots.remove(key) == &first);
+  CHECK(slots.remove(key) == nullptr);
+  const std::uint64_t again = slots.insert(second);
+  CHECK(again != key);
+  CHECK(slots.remove(key) == nullptr);
+  slots.insert(first);
+  CHECK(slots.full());
+  CHECK(slots.remove(again) == &second);
+  CHECK_FALSE(slots.full());
+}
+
+TEST_CASE("Slots: generations never reach the bits that mark other completions") {
+  Slots slots(1);
+  Request request;
+  std::uint64_t all = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const std::uint64_t key = slots.insert(request);
+    all |= key;
+    slots.remove(key);
+  }
+  CHECK(all >> 62 == 0);
+}

@@ -200,6 +200,24 @@ TEST_CASE("ThreadPool: its threads take no signals, and the caller's mask stays"
   }
 }
 
+TEST_CASE("ThreadPool: its threads leave a terminal's signals as the caller has them") {
+  for (const int blocked : {SIGTTIN, SIGTTOU}) {
+    ::sigset_t before;
+    ::sigset_t some;
+    ::sigset_t inside;
+    ::sigemptyset(&some);
+    ::sigaddset(&some, blocked);
+    ::pthread_sigmask(SIG_BLOCK, &some, &before);
+    Fixture fixture(1);
+    Work work([&inside] { ::pthread_sigmask(SIG_BLOCK, nullptr, &inside); });
+    fixture.push(work);
+    fixture.wait_for(1);
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    CHECK(::sigismember(&inside, SIGTTIN) == (blocked == SIGTTIN ? 1 : 0));
+    CHECK(::sigismember(&inside, SIGTTOU) == (blocked == SIGTTOU ? 1 : 0));
+  }
+}
+
 TEST_CASE("ThreadPool: executes on the caller's thread where no thread can be had") {
   enum Code { good, not_here, no_limit };
   const ::pid_t process = ::fork();
