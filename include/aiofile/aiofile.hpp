@@ -1,7 +1,9 @@
 #pragma once
 // The file layer's whole public interface, and the engine's that programs need beside it.
 
+#include <aiofile/aligned.hpp>
 #include <aiofile/async_open.hpp>
+#include <aiofile/concepts.hpp>
 #include <aiofile/encoding.hpp>
 #include <aiofile/error.hpp>
 #include <aiofile/file.hpp>
@@ -11,6 +13,8 @@
 #include <aiofile/reader.hpp>
 #include <aiofile/stream.hpp>
 #include <aiofile/text.hpp>
+#include <aiofile/text_options.hpp>
+#include <aiofile/whence.hpp>
 #include <aiofile/whole_file.hpp>
 #include <aiofile/writer.hpp>
 #include <caio/caio.hpp>

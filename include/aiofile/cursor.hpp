@@ -16,6 +16,8 @@
 #include <system_error>
 #include <utility>
 
+#include <aiofile/block_transfer.hpp>
+#include <aiofile/device.hpp>
 #include <aiofile/input.hpp>
 #include <aiofile/output.hpp>
 #include <aiofile/shared_file.hpp>
@@ -44,14 +46,16 @@ class Turn : public caio::detail::Link {
   inline bool take(caio::Engine& engine, caio::Request& request) noexcept;
   /// Gives the turn, or the place in the queue, to the next. Does nothing without one.
   inline void end(caio::Engine& engine);
-  /// Cancels who has the turn and who waits for it.
+  /// Cancels who has the turn, unless it is immune, and who waits for it.
   inline void cancel_others(caio::Engine& engine) noexcept;
+  void set_immune() noexcept { immune_ = true; }
 
  private:
   friend Cursor;
 
   CursorRef cursor_;
   caio::Request* request_ = nullptr;
+  bool immune_ = false;
   std::optional<std::uint64_t> seek_;  // called for while this one was the last
 };
 
@@ -75,6 +79,8 @@ class Cursor {
   const FileRef file;
   Input input;
   Output output;
+  /// What is read and written instead of the file, if it is no file.
+  std::unique_ptr<Device> device;
 
   /// Longer reads gain nothing, and the memory for one is there before its data.
   static constexpr std::size_t most_at_once = 1024 * 1024;
@@ -87,17 +93,19 @@ class Cursor {
     return input.position();
   }
 
-  /// Whether it makes a difference: else (pipes, terminals) what was read ahead is never dropped.
-  [[nodiscard]] bool positional() const noexcept {
-    return file->file->descriptor.kind() != caio::Descriptor::Kind::stream;
+  /// A pipe, terminal or the like, where one may have to wait for the other side.
+  [[nodiscard]] bool is_stream() const noexcept {
+    return file->file->descriptor.kind() == caio::Descriptor::Kind::stream;
   }
+  /// Whether it makes a difference: else what was read ahead is never dropped.
+  [[nodiscard]] bool positional() const noexcept { return !is_stream() && !file->file->own_position; }
 
   [[nodiscard]] bool seekable() const noexcept {
     const int fd = file->file->descriptor.fileno();
-    return fd >= 0 && (positional() || ::lseek(fd, 0, SEEK_CUR) >= 0);
+    return fd >= 0 && (positional() || (!file->file->own_position && ::lseek(fd, 0, SEEK_CUR) >= 0));
   }
   [[nodiscard]] bool is_terminal() const noexcept {
-    return !positional() && ::isatty(file->file->descriptor.fileno()) == 1;
+    return is_stream() && ::isatty(file->file->descriptor.fileno()) == 1;
   }
   void seek(std::uint64_t position) {
     settle();
@@ -119,13 +127,22 @@ class Cursor {
   [[nodiscard]] bool takes(std::size_t size) const noexcept {
     return output.takes(size, positional() ? input.position() : output.end(), buffering_);
   }
+  /// How much of the output may wait for `size` more bytes from here: on an O_DIRECT file, what is no whole block yet.
+  [[nodiscard]] std::size_t keeps(std::size_t size) const noexcept {
+    OpenFile& open = *file->file;
+    if (!open.direct() || file->mode.appending || input.position() != output.end()) return 0;
+    const std::size_t rest = output.end() % open.block_size();
+    return rest < output.bytes().size() && rest + size <= buffering_ ? rest : 0;
+  }
   void add(std::string_view bytes) {
-    output.add(bytes, write_position());
+    const std::uint64_t position = write_position();
+    if (file->file->direct()) output.align(file->file->block_size(), output.empty() ? position : output.end());
+    output.add(bytes, position);
     move(output.end(), bytes.size());
   }
   /// Adds text to the output without an operation. False: it needs one.
   bool gather(std::string_view text) {
-    if (text.size() > buffering_ || !idle() || !file->mode.writable || file->transcodes()) return false;
+    if (text.size() > buffering_ || !idle() || !file->mode.writable || file->encodes) return false;
     settle();
     refresh();
     if (text.empty() || !takes(text.size())) return false;
@@ -154,14 +171,15 @@ class Cursor {
     caio::Engine& engine = *file->engine;
     caio::Request request;
     request.opcode = caio::Opcode::write;
-    request.descriptor = file->file->descriptor;
+    OpenFile& open = *file->file;
+    request.descriptor = open.direct() ? BlockTransfer::cached_at_once(open) : open.descriptor;
     request.append = file->mode.appending && !request.descriptor.append();
     request.result = file->life == FileState::Life::open ? 0 : -EBADF;
     while (request.result >= 0 && !output.empty()) {
       request.buffer = const_cast<char*>(output.bytes().data());
       request.length = output.bytes().size();
       request.offset = positional() ? static_cast<std::int64_t>(output.offset()) : -1;
-      if (positional()) {
+      if (!is_stream()) {
         engine.at_once(request);
         if (request.result == 0) request.result = -EIO;
       } else if (!caio::detail::stream_is_ready(request) || !caio::detail::transfer_nowait(request)) {
@@ -218,7 +236,8 @@ class Cursor {
   }
 
   [[nodiscard]] std::uint64_t end() const noexcept {
-    const std::int64_t size = positional() ? file->engine->size_at_once(file->file->descriptor) : -1;
+    const bool sized = positional() && file->engine != nullptr;
+    const std::int64_t size = sized ? file->engine->size_at_once(file->file->descriptor) : -1;
     return size >= 0 ? static_cast<std::uint64_t>(size) : input.position();
   }
 
@@ -266,7 +285,8 @@ inline void Turn::end(caio::Engine& engine) {
 
 inline void Turn::cancel_others(caio::Engine& engine) noexcept {
   if (cursor_->turns_.empty()) return;
-  engine.cancel(*cursor_->turns_.front().request_);
+  const Turn& front = cursor_->turns_.front();
+  if (!front.immune_) engine.cancel(*front.request_);
   caio::RequestList others;
   while (!cursor_->waiting_.empty()) {
     caio::Request& other = cursor_->waiting_.pop_front();

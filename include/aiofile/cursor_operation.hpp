@@ -20,15 +20,15 @@ namespace aiofile::inline CAIO_ABI::detail {
 /// Delivers a cursor's output to the file, on behalf of whichever operation needs it there.
 class Delivery {
  public:
-  /// Makes `request` the write. It counts among the file's: a sync covers it.
-  void prepare(Cursor& cursor, caio::Request& request) noexcept {
+  /// Makes `request` the write, of all but the last `kept` bytes. It counts among the file's: a sync covers it.
+  void prepare(Cursor& cursor, caio::Request& request, std::size_t kept = 0) noexcept {
     OpenFile& file = *cursor.file->file;
     request.opcode = caio::Opcode::write;
     request.descriptor = file.descriptor;
     request.to_pool = false;
     request.whole = true;
     request.buffer = const_cast<char*>(cursor.output.bytes().data());
-    request.length = cursor.output.bytes().size();
+    request.length = cursor.output.bytes().size() - kept;
     request.offset = cursor.positional() ? static_cast<std::int64_t>(cursor.output.offset()) : -1;
     request.append = cursor.file->mode.appending && !request.descriptor.append();
     ++file.changes;
@@ -70,18 +70,31 @@ class CursorOperation : public FileOperation {
   virtual bool next() { return true; }
   [[nodiscard]] virtual bool delivers_first() const noexcept { return !cursor().output.empty(); }
 
+  /// How much of the output may stay.
+  [[nodiscard]] virtual std::size_t keeps() const noexcept { return 0; }
+
   void drop() noexcept {
-    abandon();
-    if (delivering_) {
-      delivering_ = false;
-      delivery_.conclude(cursor(), *this, false);
-    }
+    take_back();
+    if (turn_.taken()) give_up();
     FileOperation::drop();
   }
+
+  /// Starts a read or write where the cursor's bytes are. As Engine::start().
+  bool transfer() noexcept { return cursor().device ? transfer_to_device() : FileOperation::transfer(); }
 
   std::uint64_t transferred() const noexcept override { return 0; }
 
  private:
+  // Not inlined, as files hardly ever need them.
+  [[gnu::noinline]] bool transfer_to_device() noexcept {
+    return cursor().device->start(engine(), *this, stop_token(), error_);
+  }
+  [[gnu::noinline]] void give_up() noexcept {
+    if (cursor().device) cursor().device->abandon();
+    if (!std::exchange(delivering_, false)) return;
+    delivery_.conclude(cursor(), *this, false);
+  }
+
   bool advance() noexcept final {
     if (!std::exchange(asked_, true)) {
       waiting_ = obstacle() == 0 && !turn_.take(engine(), *this);
@@ -109,8 +122,8 @@ class CursorOperation : public FileOperation {
     return guarded([this] {
       if (!delivers_first()) return start();
       delivering_ = true;
-      delivery_.prepare(cursor(), *this);
-      return engine().start(*this) && delivered();
+      delivery_.prepare(cursor(), *this, keeps());
+      return transfer() && delivered();
     });
   }
 
@@ -154,12 +167,15 @@ class InputOperation : public CursorOperation {
   /// Takes what is wanted. False: more is needed. `last`: there is no more, up to the end or to what is no text; then
   /// false makes that the error.
   virtual bool take(bool last) = 0;
+  /// When take() was true: gives whether the operation is over.
+  virtual bool taken() { return true; }
   /// More bytes would be of no use.
   [[nodiscard]] virtual bool stuck() const noexcept { return input().invalid(); }
   /// How many bytes to read next.
   [[nodiscard]] virtual std::size_t wanted() noexcept {
     // In proportion to what was not enough, so that a long line takes few reads.
-    return std::max(cursor().ahead(), std::min(input().content().size(), longest_read));
+    const std::size_t most = input().transcoder() != nullptr ? quick_conversion : longest_read;
+    return std::max(cursor().ahead(), std::min(input().content().size(), most));
   }
 
   bool first() override { return look(); }
@@ -177,9 +193,10 @@ class InputOperation : public CursorOperation {
   bool look() {
     for (;;) {
       const bool last = ended_ || stuck();
-      if (take(last)) return true;
+      if (take(last)) return taken();
       if (last) throw DecodeError(state().path, state().encoding.name, input().unfinished_at());
       size_ = wanted();
+      if (file().direct()) size_ = input().align(size_, file().block_size());
       if (input().growth(size_) > quick_growth) return grow();
       if (!read()) return false;
       if (!absorbed()) return true;
@@ -206,7 +223,7 @@ class InputOperation : public CursorOperation {
       offset = static_cast<std::int64_t>(input().next_offset());
     }
     reading_ = true;
-    return engine().start(*this);
+    return transfer();
   }
 
   bool absorb() { return !absorbed() || look(); }
@@ -217,22 +234,18 @@ class InputOperation : public CursorOperation {
     if (result < 0 && moved == 0) return false;
     result = 0;
     ended_ = moved == 0;
-    if (ended_) {
-      input().ended();
-    } else {
-      fill();
-    }
+    fill();
     return true;
   }
 
   void fill() {
     Transcoder* const transcoder = input().transcoder();
-    if (transcoder == nullptr) return input().filled(moved);
+    if (transcoder == nullptr) return ended_ ? input().ended() : input().filled(moved);
     transcoder->set_order(file().order);  // another cursor may have seen the mark
     const std::uint64_t position = cursor().position();
     try {
-      input().filled(moved);
-    } catch (const std::bad_alloc&) {
+      ended_ ? input().ended() : input().filled(moved);
+    } catch (...) {                                          // no memory, or no iconv
       if (cursor().positional()) input().restart(position);  // it is read again
       throw;
     }
@@ -243,12 +256,12 @@ class InputOperation : public CursorOperation {
   void keep() noexcept {
     try {
       if (moved > 0) fill();
-    } catch (const std::bad_alloc&) {  // decoding needs memory: then it is lost
+    } catch (...) {  // decoding needs memory: then it is lost
     }
   }
 
   std::size_t size_ = 0;
-  std::string larger_;
+  Input::Larger larger_;
   bool growing_ = false;
   bool reading_ = false;
   bool ended_ = false;

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include <aiofile/text.hpp>
+#include <aiofile/text_options.hpp>
 #include <caio/config.hpp>
 
 namespace aiofile::inline CAIO_ABI {
@@ -31,13 +32,23 @@ enum class Form : std::uint8_t {
 /// The byte order that a file's mark has told; without one, this machine's, which is little-endian.
 enum class ByteOrder : std::uint8_t { little, big };
 
+/// How text stands in a file.
 struct Encoding {
   std::string name = "utf-8";  ///< the canonical one
   Form form = Form::utf8;
   bool marked = false;  ///< the file begins with a byte-order mark, which is no part of the text
+  Errors errors = Errors::strict;
+  Newline newline = Newline::none;
 
-  /// The file's bytes are the text's.
-  [[nodiscard]] bool passes_through() const noexcept { return form == Form::utf8 && !marked; }
+  /// The bytes that are read are not yet the text.
+  [[nodiscard]] bool decodes() const noexcept { return converts() || newline == Newline::universal; }
+  /// The text is not yet the bytes to write.
+  [[nodiscard]] bool encodes() const noexcept { return converts() || newline == Newline::crlf; }
+  /// What a line ends with when it has been read.
+  [[nodiscard]] std::string_view line_end() const noexcept { return newline == Newline::crlf ? "\r\n" : "\n"; }
+
+ private:
+  [[nodiscard]] bool converts() const noexcept { return form != Form::utf8 || marked || errors != Errors::strict; }
 };
 
 /// A conversion of iconv(3), which is part of glibc.
@@ -64,6 +75,18 @@ class Iconv {
     const bool failed = ::iconv(handle_, &unread, &input_size, &output, &output_size) == static_cast<std::size_t>(-1);
     input = unread;
     return failed ? errno : 0;
+  }
+  /// The same with room for `room` bytes at the end of `output`.
+  int append(std::string_view& input, std::string& output, std::size_t room) {
+    const std::size_t before = output.size();
+    output.resize(before + room);
+    const char* from = input.data();
+    std::size_t left = input.size();
+    char* to = output.data() + before;
+    const int error = convert(from, left, to, room);
+    output.resize(output.size() - room);
+    input.remove_prefix(input.size() - left);
+    return error;
   }
   /// Writes what leads back to the initial state.
   void finish(char*& output, std::size_t& output_size) noexcept {
@@ -166,6 +189,20 @@ inline Encoding find_encoding(std::string_view wanted) {
     if (single || is_regular(name.c_str())) return {name, single ? Form::single_byte : Form::other, false};
   }
   throw std::invalid_argument("aiofile: unknown encoding \"" + std::string(wanted) + "\"");
+}
+
+/// The same with what else is said of a file's text.
+inline Encoding find_encoding(std::string_view wanted, Errors errors, Newline newline) {
+  if (!errors.known()) {
+    throw std::invalid_argument("aiofile: OpenOptions::errors is not \"strict\", \"replace\" or \"ignore\"");
+  }
+  if (!newline.known()) {
+    throw std::invalid_argument(R"(aiofile: OpenOptions::newline is not "none", "universal", "\n" or "\r\n")");
+  }
+  Encoding encoding = find_encoding(wanted);
+  encoding.errors = errors;
+  encoding.newline = newline;
+  return encoding;
 }
 
 }  // namespace detail

@@ -14,8 +14,11 @@ namespace aiofile::inline CAIO_ABI {
 /// A failed operation on a file: what() names the operation, the path and the error; code() is the errno.
 class FileError : public std::filesystem::filesystem_error {
  public:
-  FileError(const char* operation, const std::filesystem::path& path, int error, std::uint64_t transferred = 0)
+  FileError(const std::string& operation, const std::filesystem::path& path, int error, std::uint64_t transferred = 0)
       : filesystem_error(operation, path, std::error_code(error, std::system_category())), transferred_(transferred) {}
+  /// Of an operation on two paths: path1() and path2().
+  FileError(const char* operation, const std::filesystem::path& from, const std::filesystem::path& to, int error)
+      : filesystem_error(operation, from, to, std::error_code(error, std::system_category())), transferred_(0) {}
 
   /// Bytes that were moved before the error.
   [[nodiscard]] std::uint64_t transferred() const noexcept { return transferred_; }

@@ -1,6 +1,8 @@
 #pragma once
 // AIOFile: a file that is read and written at explicit offsets.
 
+#include <sys/uio.h>
+
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -13,15 +15,18 @@
 #include <utility>
 #include <vector>
 
+#include <aiofile/aligned.hpp>
 #include <aiofile/encoding.hpp>
 #include <aiofile/error.hpp>
 #include <aiofile/file_operation.hpp>
 #include <aiofile/lifecycle_operations.hpp>
 #include <aiofile/mode.hpp>
 #include <aiofile/options.hpp>
+#include <aiofile/path_operation.hpp>
 #include <aiofile/read_operation.hpp>
 #include <aiofile/shared_file.hpp>
 #include <aiofile/text.hpp>
+#include <aiofile/vector_operation.hpp>
 #include <aiofile/write_operation.hpp>
 #include <caio/config.hpp>
 #include <caio/context.hpp>
@@ -62,12 +67,7 @@ class AIOFile {
   /// An open descriptor of the caller's, borrowed: never closed by us, its flags never changed. It is open at once.
   static AIOFile from_fd(int fd, std::string_view mode, OpenOptions options = {}) {
     AIOFile file("/dev/fd/" + std::to_string(fd), parse_mode(mode), options);
-    detail::FileState& state = *file.state_;
-    state.engine = file.context().engine();
-    state.file->descriptor = caio::Descriptor(fd);
-    state.file->borrowed = true;
-    state.file->owners = 1;
-    state.life = detail::FileState::Life::open;
+    file.state_->opened(file.engine(), caio::Descriptor(fd), true);
     return file;
   }
 
@@ -140,6 +140,21 @@ class AIOFile {
         detail::WriteAttempt(state_, std::move(bytes), detail::checked_offset(offset, "AIOFile::write_bytes"), false));
   }
 
+  /// Fills the pieces of memory one after the other, unless the end of the file comes first (preadv(2)); yields the
+  /// number of bytes (std::size_t). Any number of pieces: more than IOV_MAX, and what the kernel cuts short, take more
+  /// calls. `pieces` itself lives until the await is done, too. Never decoded; nothing is allocated.
+  auto readv(std::span<const ::iovec> pieces, std::uint64_t offset = 0) {
+    return detail::VectorOperation(state_, detail::Access::read, "readv", pieces,
+                                   detail::checked_offset(offset, "AIOFile::readv"));
+  }
+  /// Writes all of the pieces, one after the other, or fails (pwritev(2)); yields the number of bytes (std::size_t).
+  /// Mode 'a' as write(); on O_DIRECT files, and borrowed descriptors without O_APPEND, each piece by itself, so that
+  /// others may come between. Never encoded.
+  auto writev(std::span<const ::iovec> pieces, std::uint64_t offset = 0) {
+    return detail::VectorOperation(state_, detail::Access::write, "writev", pieces,
+                                   detail::checked_offset(offset, "AIOFile::writev"));
+  }
+
   /// Make durable every write of this file and its clones that was started before. Concurrent ones share a system call.
   /// Once one has failed with EIO, ENOSPC or EDQUOT, all later ones fail: the kernel forgets what it could not write.
   auto fsync() { return detail::SyncOperation(state_, false); }
@@ -155,6 +170,15 @@ class AIOFile {
   /// Yields the length in bytes (std::uint64_t); never suspends.
   auto size() {
     return detail::SimpleFileOperation<std::uint64_t>(state_, detail::Access::any, "size", caio::Opcode::size, -1);
+  }
+
+  /// What read_into() and the writes have to keep to on this file: offsets, lengths and addresses that are multiples
+  /// of it; {1, 1} without O_DIRECT. A breach is FileError EINVAL, in words, if the kernel does not bear it. From
+  /// statx(2) (Linux 6.1), else an upper bound; asked once, in place, and no longer than fstat(2). FileError EBADF when
+  /// the file is not open.
+  [[nodiscard]] Alignment direct_alignment() const {
+    if (closed()) throw FileError("direct_alignment", state_->path, EBADF);
+    return state_->file->alignment();
   }
 
   /// Another owner of the same descriptor; the last close() closes it. FileError EBADF when this one is not open.
@@ -180,10 +204,9 @@ class AIOFile {
   };
 
   AIOFile(std::filesystem::path&& path, const Mode& mode, const OpenOptions& options) {
-    if (path.native().find('\0') != std::string::npos) {
-      throw std::invalid_argument("aiofile: a path with a NUL in it");
-    }
-    state_ = detail::FileRef(new detail::FileState(std::move(path), mode, detail::find_encoding(options.encoding)));
+    state_ = detail::FileRef(
+        new detail::FileState(detail::checked_path(std::move(path)), mode,
+                              detail::find_encoding(options.encoding, options.errors, options.newline)));
     if (options.context != nullptr) state_->engine = options.context->engine();
     state_->extra_flags = options.flags;
     state_->permissions = options.permissions;

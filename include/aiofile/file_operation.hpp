@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <exception>
 #include <limits>
+#include <string>
 #include <utility>
 
+#include <aiofile/block_transfer.hpp>
 #include <aiofile/error.hpp>
 #include <aiofile/shared_file.hpp>
 #include <caio/config.hpp>
@@ -34,11 +36,58 @@ inline bool works_in_place(const FileState& file) noexcept {
   return file.engine && file.engine->works_in_place() && file.life == FileState::Life::open;
 }
 
+/// A file that an operation uses. It counts among those in flight there, so that close() waits for it.
+class FileUse {
+ public:
+  FileUse(FileRef file, Access access) : file_(std::move(file)), access_(access) {}
+
+  [[nodiscard]] FileState& state() const noexcept { return *file_; }
+  [[nodiscard]] OpenFile& file() const noexcept { return *file_->file; }
+
+  /// Why nothing can be done with it; 0 if it can.
+  [[nodiscard]] int obstacle() const noexcept {
+    if (file_->life != FileState::Life::open) return EBADF;
+    if (access_ == Access::read && !file_->mode.readable) return EBADF;
+    if (access_ == Access::write && !file_->mode.writable) return EBADF;
+    return 0;
+  }
+
+  void enter(caio::Request& request) noexcept {
+    in_flight_.request = &request;
+    if (access_ == Access::write) in_flight_.sequence = ++file().last_write;
+    (access_ == Access::write ? file().writes : file().others).push_back(in_flight_);
+  }
+
+  void leave() noexcept {
+    if (in_flight_.linked()) leave_list();
+  }
+
+  /// Something begins or ends that may change it.
+  void count_change() noexcept { file().changes += access_ == Access::write; }
+
+ private:
+  void leave_list() noexcept {
+    in_flight_.unlink();
+    caio::Engine& engine = *file_->engine;
+    if (access_ == Access::write) {
+      count_change();
+      file().wake_sync(engine);
+    }
+    if (!file().idle()) return;
+    if (!file().closers.empty()) engine.unpark(file().closers.front());
+    if (file().close_when_idle) file().close(&engine);
+  }
+
+  FileRef file_;
+  Access access_;
+  InFlight in_flight_;
+};
+
 /// An operation on an open file. It holds the file's state, so that the AIOFile may move or go.
 class FileOperation : public caio::OperationBase {
  protected:
   FileOperation(FileRef file, Access access, const char* what)
-      : OperationBase(engine_of(file)), file_(std::move(file)), access_(access), what_(what) {}
+      : OperationBase(engine_of(file)), use_(std::move(file), access), what_(what) {}
   FileOperation(FileOperation&&) = default;
   ~FileOperation() { drop(); }
 
@@ -49,16 +98,26 @@ class FileOperation : public caio::OperationBase {
 
   /// Takes the operation back. Derived classes whose members are used by the request call it in their destructors.
   void drop() noexcept {
+    take_back();
+    use_.leave();
+  }
+  /// The first half of it: nobody holds the request any more, and `moved` is true.
+  void take_back() noexcept {
     abandon();
-    leave();
+    transfer_.drop(engine(), *this);
   }
 
-  [[nodiscard]] FileState& state() const noexcept { return *file_; }
-  [[nodiscard]] OpenFile& file() const noexcept { return *file_->file; }
+  /// Starts a read or write of any place, also of an O_DIRECT file. As Engine::start().
+  bool transfer() noexcept { return transfer_.start(engine(), file(), *this); }
+  /// Whether writes go to the end of the file, whatever their offset.
+  [[nodiscard]] bool appends() const noexcept { return state().mode.appending || descriptor.append(); }
+
+  [[nodiscard]] FileState& state() const noexcept { return use_.state(); }
+  [[nodiscard]] OpenFile& file() const noexcept { return use_.file(); }
 
   void check() const {
     if (error_) std::rethrow_exception(error_);
-    if (result < 0) throw FileError(what_, file_->path, static_cast<int>(-result), transferred());
+    if (result < 0) throw_error();
   }
   [[nodiscard]] virtual std::uint64_t transferred() const noexcept { return 0; }
 
@@ -81,12 +140,7 @@ class FileOperation : public caio::OperationBase {
   }
 
   /// Why the operation cannot begin; 0 if it can.
-  [[nodiscard]] int obstacle() const noexcept {
-    if (file_->life != FileState::Life::open || engine().ended()) return EBADF;
-    if (access_ == Access::read && !file_->mode.readable) return EBADF;
-    if (access_ == Access::write && !file_->mode.writable) return EBADF;
-    return 0;
-  }
+  [[nodiscard]] int obstacle() const noexcept { return engine().ended() ? EBADF : use_.obstacle(); }
 
   bool advance() noexcept override {
     if (!std::exchange(admitted_, true)) {
@@ -95,14 +149,14 @@ class FileOperation : public caio::OperationBase {
         return true;
       }
       descriptor = file().descriptor;
-      if (access_ == Access::write) ++file().changes;
+      use_.count_change();
       const bool finished = begin();
       if (!descriptor.takes_nowait()) file().descriptor.refuses_nowait();  // asked once
-      if (!finished) enter();
+      if (!finished) use_.enter(*this);
       return finished;
     }
-    if (!proceed()) return false;
-    leave();
+    if (!transfer_.proceed(engine(), file(), *this) || !proceed()) return false;
+    use_.leave();
     return true;
   }
 
@@ -111,29 +165,16 @@ class FileOperation : public caio::OperationBase {
  private:
   void refused() noexcept override { result = -EBADF; }
 
-  void enter() noexcept {
-    in_flight_.request = this;
-    if (access_ == Access::write) in_flight_.sequence = ++file().last_write;
-    (access_ == Access::write ? file().writes : file().others).push_back(in_flight_);
+  [[noreturn]] void throw_error() const {
+    std::string text(what_);
+    if (result == -EINVAL) text += transfer_.explain(file(), *this);
+    throw FileError(text, state().path, static_cast<int>(-result), transferred());
   }
 
-  void leave() noexcept {
-    if (!in_flight_.linked()) return;
-    in_flight_.unlink();
-    if (access_ == Access::write) {
-      ++file().changes;
-      file().wake_sync(engine());
-    }
-    if (!file().idle()) return;
-    if (!file().closers.empty()) engine().unpark(file().closers.front());
-    if (file().close_when_idle) file().close(&engine());
-  }
-
-  FileRef file_;
-  Access access_;
+  FileUse use_;
   bool admitted_ = false;
   const char* what_;
-  InFlight in_flight_;
+  BlockTransfer transfer_;
 };
 
 /// An operation of one step; gives the request's result, or nothing.

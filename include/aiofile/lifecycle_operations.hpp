@@ -109,6 +109,7 @@ class [[nodiscard]] CloseFileOperation : public LifecycleOperation {
   ~CloseFileOperation() {
     abandon();
     if (!closing_) return;
+    if (closing_cached_ && result != -ECANCELED) open_file().cached = caio::Descriptor();
     // Destroyed on the way: the descriptor goes all the same.
     if (submitted_ && result != -ECANCELED) {
       forget();
@@ -125,6 +126,7 @@ class [[nodiscard]] CloseFileOperation : public LifecycleOperation {
  protected:
   bool advance() noexcept override {
     if (submitted_) return closed();
+    if (closing_cached_) cached_closed();
     if (closing_) return close_descriptor();
     switch (state().life) {
       case Life::opening:
@@ -171,6 +173,14 @@ class [[nodiscard]] CloseFileOperation : public LifecycleOperation {
   }
 
   bool close_descriptor() noexcept {
+    if (open_file().cached.fileno() >= 0) {
+      closing_cached_ = true;
+      opcode = caio::Opcode::close;
+      descriptor = open_file().cached;
+      result = -ECANCELED;  // until it is done
+      if (!engine().start(*this)) return false;
+      cached_closed();
+    }
     submitted_ = true;
     opcode = caio::Opcode::close;
     descriptor = open_file().descriptor;
@@ -180,6 +190,16 @@ class [[nodiscard]] CloseFileOperation : public LifecycleOperation {
     }
     result = -ECANCELED;  // until it is done
     return engine().start(*this) && closed();
+  }
+
+  void cached_closed() noexcept {
+    closing_cached_ = false;
+    if (result == -ECANCELED || result == -EOWNERDEAD) {  // the context has ended
+      engine().close_at_once(descriptor);
+    } else if (result < 0) {
+      open_file().sync_error = static_cast<int>(-result);  // what a network's file system could not write
+    }
+    open_file().cached = caio::Descriptor();
   }
 
   void report_failed_sync() noexcept {
@@ -199,6 +219,7 @@ class [[nodiscard]] CloseFileOperation : public LifecycleOperation {
   }
 
   bool closing_ = false;
+  bool closing_cached_ = false;
   bool submitted_ = false;
 };
 

@@ -27,6 +27,8 @@ class Output {
     offset_ = offset + bytes.size() - bytes_.size();
     reported_ = false;
   }
+  /// As Buffer::align(), for a file that is written in blocks; `offset` is where the next bytes go.
+  void align(std::size_t block, std::uint64_t offset) noexcept { bytes_.align(block, offset); }
   /// The first `count` bytes have gone to the file.
   void written(std::size_t count) noexcept {
     bytes_.consume(count);

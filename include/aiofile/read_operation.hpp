@@ -25,9 +25,10 @@ namespace aiofile::inline CAIO_ABI::detail {
 /// Fills the caller's memory unless the end of the file comes first.
 class [[nodiscard]] ReadIntoOperation final : public FileOperation {
  public:
-  /// `before`: what was done in place.
-  ReadIntoOperation(FileRef file, std::span<std::byte> memory, std::uint64_t start, const caio::detail::InPlace& before)
-      : FileOperation(std::move(file), Access::read, "read") {
+  /// `before`: what was done in place. `anywhere`: O_DIRECT or not, no place has to be aligned.
+  ReadIntoOperation(FileRef file, std::span<std::byte> memory, std::uint64_t start, const caio::detail::InPlace& before,
+                    bool anywhere)
+      : FileOperation(std::move(file), Access::read, "read"), anywhere_(anywhere) {
     opcode = caio::Opcode::read;
     buffer = memory.data();
     length = memory.size();
@@ -43,8 +44,10 @@ class [[nodiscard]] ReadIntoOperation final : public FileOperation {
   }
 
  private:
-  bool begin() noexcept override { return length == 0 || engine().start(*this); }
+  bool begin() noexcept override { return length == 0 || (anywhere_ ? transfer() : engine().start(*this)); }
   std::uint64_t transferred() const noexcept override { return moved; }
+
+  bool anywhere_;
 };
 
 /// The same from the page cache.
@@ -53,8 +56,11 @@ class ReadIntoAttempt {
   using Operation = ReadIntoOperation;
   static constexpr bool touches_file = true;
 
-  ReadIntoAttempt(FileRef file, std::span<std::byte> memory, std::uint64_t start) noexcept
-      : file_(std::move(file)), memory_(memory.first(std::min(memory.size(), last_offset - start))), start_(start) {}
+  ReadIntoAttempt(FileRef file, std::span<std::byte> memory, std::uint64_t start, bool anywhere = false) noexcept
+      : file_(std::move(file)),
+        memory_(memory.first(std::min(memory.size(), last_offset - start))),
+        start_(start),
+        anywhere_(anywhere) {}
 
   bool at_once() noexcept {
     if (!works_in_place(*file_) || !file_->mode.readable) return false;
@@ -63,12 +69,15 @@ class ReadIntoAttempt {
     return done_.ended;
   }
   [[nodiscard]] std::size_t result() const noexcept { return done_.moved; }
-  void become(std::optional<Operation>& operation) { operation.emplace(std::move(file_), memory_, start_, done_); }
+  void become(std::optional<Operation>& operation) {
+    operation.emplace(std::move(file_), memory_, start_, done_, anywhere_);
+  }
 
  private:
   FileRef file_;
   std::span<std::byte> memory_;
   std::uint64_t start_;
+  bool anywhere_;
   caio::detail::InPlace done_;
 };
 
@@ -153,7 +162,7 @@ class BulkReading : public Base {
     buffer = data_.data() + filled_;
     length = data_.size() - filled_;
     this->offset = static_cast<std::int64_t>(start_ + filled_);
-    return engine().start(*this) && after_read();
+    return this->transfer() && after_read();
   }
 
   bool after_read() noexcept {
@@ -164,7 +173,7 @@ class BulkReading : public Base {
       return grow(std::min(limit_, std::max(2 * data_.size(), small_limit)));
     }
     step_ = Step::digest;
-    if (filled_ <= (text_ && state().transcodes() ? quick_conversion : quick_bytes)) {
+    if (filled_ <= (text_ && state().decodes ? quick_conversion : quick_bytes)) {
       this->template attempt<&BulkReading::finish, BulkReading>();
       return digested();
     }
@@ -181,7 +190,7 @@ class BulkReading : public Base {
   void finish() {
     data_.resize(filled_);
     if constexpr (std::is_same_v<Container, std::string>) {
-      if (text_ && state().transcodes()) {
+      if (text_ && state().decodes) {
         decode();
       } else if (text_) {
         const std::size_t valid = scan_utf8(data_).valid;
@@ -196,7 +205,7 @@ class BulkReading : public Base {
     transcoder.set_order(order_);
     std::string text;
     std::string_view left(data_.data(), data_.size());
-    const Transcoder::Outcome outcome = transcoder.decode(left, start_ == 0, text);
+    const Transcoder::Outcome outcome = transcoder.decode(left, start_ == 0, text, true);
     order_ = transcoder.order();
     if (outcome != Transcoder::Outcome::all && !left.empty()) refuse(data_.size() - left.size());
     data_ = std::move(text);

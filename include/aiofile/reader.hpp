@@ -11,8 +11,10 @@
 #include <string_view>
 #include <utility>
 
+#include <aiofile/concepts.hpp>
 #include <aiofile/cursor_operation.hpp>
 #include <aiofile/file.hpp>
+#include <aiofile/object_cursor.hpp>
 #include <aiofile/text.hpp>
 #include <caio/config.hpp>
 
@@ -33,7 +35,7 @@ class [[nodiscard]] ReadChunk final : public InputOperation {
 
  private:
   std::size_t wanted() noexcept override {
-    const std::size_t here = state().transcodes() ? 0 : input().bytes().size();
+    const std::size_t here = state().decodes ? 0 : input().bytes().size();
     // One byte after another until a long character is whole.
     return here < size_ ? std::min(size_ - here, Cursor::most_at_once) : 1;
   }
@@ -66,6 +68,12 @@ class Reader {
       : Reader(std::make_shared<detail::Cursor>(detail::state_of(file), detail::checked_offset(offset, "Reader"),
                                                 chunk_size, std::size_t{0}),
                chunk_size) {}
+  /// Reads on from where `source` stands; it lives as long as the Reader. A FileStream's Reader is that of
+  /// iter_chunked(). Of others a chunk is the bytes that one read_into() gives, chunk_size at most; what they throw is
+  /// thrown. std::invalid_argument: a chunk size of 0.
+  template <AsyncReadable Source>
+  explicit Reader(Source& source, std::size_t chunk_size = 32 * 1024)
+      : Reader(detail::reading_cursor(source, chunk_size), chunk_size) {}
   Reader(Reader&&) = default;
   Reader& operator=(Reader&&) = default;
 

@@ -1,5 +1,8 @@
 #pragma once
-// Finds one byte in text, by blocks of 64 bytes: with AVX2 where the processor has it, else with what all have.
+// Finds the ends of lines: of many at once, by blocks of 64 bytes, with AVX2 where the processor has it; or of the
+// first.
+
+#include <string.h>
 
 #if defined(__x86_64__)
 #include <emmintrin.h>
@@ -7,11 +10,13 @@
 #include <arm_neon.h>
 #endif
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <string_view>
 
 #include <caio/config.hpp>
 
@@ -29,10 +34,13 @@ inline constexpr std::size_t spare_ends = 8;
 /// there are. Reads whole blocks: up to block_size - 1 bytes behind `size`.
 using FindEnds = std::size_t (*)(char wanted, const char* text, std::size_t size, std::uint16_t* ends) noexcept;
 
-/// `places`: a bit for each byte of the block at `begin`, of which `left` bytes count.
-inline std::uint16_t* put_ends(std::uint64_t places, std::size_t begin, std::size_t left,
-                               std::uint16_t* ends) noexcept {
-  if (left < block_size) places &= (std::uint64_t{1} << left) - 1;
+/// A bit for each byte of a block, of which `left` bytes count.
+inline std::uint64_t within(std::uint64_t places, std::size_t left) noexcept {
+  return left < block_size ? places & ((std::uint64_t{1} << left) - 1) : places;
+}
+
+/// `places` of the block at `begin`.
+inline std::uint16_t* put_ends(std::uint64_t places, std::size_t begin, std::uint16_t* ends) noexcept {
   for (; places != 0; places &= places - 1) {
     *ends++ = static_cast<std::uint16_t>(begin + static_cast<std::size_t>(std::countr_zero(places)) + 1);
   }
@@ -46,7 +54,7 @@ inline std::size_t find_ends_portably(char wanted, const char* text, std::size_t
     for (std::size_t i = 0; i < block_size; ++i) {
       places |= static_cast<std::uint64_t>(text[begin + i] == wanted) << i;
     }
-    end = put_ends(places, begin, size - begin, end);
+    end = put_ends(within(places, size - begin), begin, end);
   }
   return static_cast<std::size_t>(end - ends);
 }
@@ -62,7 +70,7 @@ inline std::size_t find_ends_sse2(char wanted, const char* text, std::size_t siz
       return static_cast<std::uint64_t>(static_cast<unsigned>(_mm_movemask_epi8(_mm_cmpeq_epi8(bytes, pattern))));
     };
     const std::uint64_t places = quarter(0) | quarter(1) << 16 | quarter(2) << 32 | quarter(3) << 48;
-    end = put_ends(places, begin, size - begin, end);
+    end = put_ends(within(places, size - begin), begin, end);
   }
   return static_cast<std::size_t>(end - ends);
 }
@@ -81,8 +89,7 @@ inline std::size_t find_ends_sse2(char wanted, const char* text, std::size_t siz
     std::memcpy(&high, text + begin + sizeof low, sizeof high);
     const auto first = static_cast<unsigned>(__builtin_ia32_pmovmskb256(reinterpret_cast<Bytes>(low == pattern)));
     const auto second = static_cast<unsigned>(__builtin_ia32_pmovmskb256(reinterpret_cast<Bytes>(high == pattern)));
-    std::uint64_t places = first | std::uint64_t{second} << 32;
-    if (size - begin < block_size) places &= (std::uint64_t{1} << (size - begin)) - 1;
+    std::uint64_t places = within(first | std::uint64_t{second} << 32, size - begin);
     const auto count = static_cast<std::size_t>(__builtin_popcountll(places));
     const auto put = [&](std::size_t index) {
       constexpr std::uint64_t last = std::uint64_t{1} << 63;  // for none left: ctz(0) is undefined
@@ -98,6 +105,10 @@ inline std::size_t find_ends_sse2(char wanted, const char* text, std::size_t siz
     end += count;
   }
   return static_cast<std::size_t>(end - ends);
+}
+
+inline bool has_avx2() noexcept {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("popcnt");
 }
 
 #elif defined(__aarch64__)
@@ -117,17 +128,11 @@ inline std::size_t find_ends_neon(char wanted, const char* text, std::size_t siz
     const uint8x16_t high = vpaddq_u8(quarter(2), quarter(3));
     const uint8x16_t all = vpaddq_u8(low, high);
     const std::uint64_t places = vgetq_lane_u64(vreinterpretq_u64_u8(vpaddq_u8(all, all)), 0);
-    end = put_ends(places, begin, size - begin, end);
+    end = put_ends(within(places, size - begin), begin, end);
   }
   return static_cast<std::size_t>(end - ends);
 }
 
-#endif
-
-#if defined(__x86_64__)
-inline bool has_avx2() noexcept {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("popcnt");
-}
 #endif
 
 /// The best one for this processor.
@@ -147,6 +152,18 @@ inline std::size_t find_ends(char wanted, const char* text, std::size_t size, st
   FindEnds best = chosen.load(std::memory_order_relaxed);
   if (best == nullptr) chosen.store(best = choose_find_ends(), std::memory_order_relaxed);
   return best(wanted, text, size, ends);
+}
+
+/// The end of the first `separator` in `text`, whose first `searched` bytes are known not to end one; 0: there is none.
+inline std::size_t end_of_line(std::string_view text, std::string_view separator, std::size_t searched) noexcept {
+  // A separator may have begun in what was searched.
+  const std::size_t from = searched >= separator.size() ? searched - separator.size() + 1 : 0;
+  const std::string_view rest = text.substr(std::min(from, text.size()));
+  const void* const found = separator.size() == 1
+                                ? std::memchr(rest.data(), separator.front(), rest.size())
+                                : ::memmem(rest.data(), rest.size(), separator.data(), separator.size());
+  if (found == nullptr) return 0;
+  return static_cast<std::size_t>(static_cast<const char*>(found) - text.data()) + separator.size();
 }
 
 }  // namespace aiofile::inline CAIO_ABI::detail

@@ -6,8 +6,11 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <string_view>
 #include <utility>
 
+#include <aiofile/aligned.hpp>
+#include <aiofile/block_pieces.hpp>
 #include <aiofile/encoding.hpp>
 #include <aiofile/mode.hpp>
 #include <caio/config.hpp>
@@ -28,8 +31,9 @@ struct InFlight : caio::detail::Link {
 /// An open descriptor with all that its owners do with it. Used on the context's thread.
 struct OpenFile {
   caio::Descriptor descriptor;
-  bool borrowed = false;  // never closed by us
-  unsigned owners = 0;    // handles that are open
+  bool borrowed = false;      // never closed by us
+  bool own_position = false;  // streams read and write where the descriptor stands, as all who share it do
+  unsigned owners = 0;        // handles that are open
 
   std::uint64_t changes = 0;            // grows when something begins or ends to change the file through us
   ByteOrder order = ByteOrder::little;  // as the byte-order mark says that was read
@@ -43,6 +47,22 @@ struct OpenFile {
   caio::RequestList joined;         // take part in the sync that runs
   caio::Request* leader = nullptr;  // the one that runs it
   int sync_error = 0;               // of a failed sync: the kernel reports it once and then forgets
+
+  caio::Descriptor cached;                    // of an O_DIRECT file: without that, for parts of blocks; always ours
+  std::unique_ptr<BlockPieces> spare_pieces;  // from one transfer to the next
+  Alignment known_alignment{0, 0};
+
+  /// O_DIRECT on a file with blocks. (A pipe's O_DIRECT means packets.)
+  [[nodiscard]] bool direct() const noexcept {
+    return descriptor.direct() && descriptor.kind() != caio::Descriptor::Kind::stream;
+  }
+  /// What its transfers have to be multiples of. Asks once.
+  [[nodiscard]] Alignment alignment() noexcept {
+    if (known_alignment.offset == 0) known_alignment = direct() ? direct_alignment(descriptor) : Alignment{};
+    return known_alignment;
+  }
+  /// In what it is read ahead and gathered.
+  [[nodiscard]] std::size_t block_size() noexcept { return BlockPieces::block_size(alignment()); }
 
   [[nodiscard]] bool idle() const noexcept { return writes.empty() && others.empty(); }
   /// Whether all writes up to `sequence` have ended.
@@ -59,6 +79,8 @@ struct OpenFile {
   void close(caio::Engine* engine) noexcept {
     const caio::Descriptor closed = std::exchange(descriptor, caio::Descriptor());
     if (!borrowed && closed.fileno() >= 0) engine->close_at_once(closed);
+    const caio::Descriptor other = std::exchange(cached, caio::Descriptor());
+    if (other.fileno() >= 0) engine->close_at_once(other);
   }
 };
 
@@ -80,8 +102,19 @@ class FileState {
   const std::filesystem::path path;
   const Mode mode;
   const Encoding encoding;
-  /// Text that has to be converted.
-  [[nodiscard]] bool transcodes() const noexcept { return !mode.binary && !encoding.passes_through(); }
+  const bool decodes = !mode.binary && encoding.decodes();  // what is read has to be converted
+  const bool encodes = !mode.binary && encoding.encodes();  // what is written has
+  /// What a line ends with when it has been read.
+  [[nodiscard]] std::string_view line_end() const noexcept { return mode.binary ? "\n" : encoding.line_end(); }
+
+  /// For what needs no open(): it is open from now on, with one owner.
+  void opened(std::shared_ptr<caio::Engine> by, const caio::Descriptor& descriptor, bool borrowed) noexcept {
+    engine = std::move(by);
+    file->descriptor = descriptor;
+    file->borrowed = borrowed;
+    file->owners = 1;
+    life = Life::open;
+  }
 
   int extra_flags = 0;
   ::mode_t permissions = 0666;
@@ -109,7 +142,9 @@ class FileRef {
     std::swap(state_, other.state_);
     return *this;
   }
-  ~FileRef() { release(state_); }
+  ~FileRef() {
+    if (state_ != nullptr) release(state_);
+  }
 
   FileState& operator*() const noexcept { return *state_; }
   FileState* operator->() const noexcept { return state_; }
@@ -134,11 +169,13 @@ class FileRef {
   }
 
   static void release(FileState* state) noexcept {
-    while (state != nullptr && state->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      FileState* const origin = state->origin_;
-      delete state;  // before its origin, whose descriptor it uses
-      state = origin;
-    }
+    if (state->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy(state);
+  }
+
+  static void destroy(FileState* state) noexcept {
+    FileState* const origin = state->origin_;
+    delete state;  // before its origin, whose descriptor it uses
+    if (origin != nullptr) release(origin);
   }
 
   FileState* state_ = nullptr;

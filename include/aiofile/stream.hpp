@@ -18,15 +18,15 @@
 #include <aiofile/cursor.hpp>
 #include <aiofile/file.hpp>
 #include <aiofile/line_reader.hpp>
+#include <aiofile/object_cursor.hpp>
 #include <aiofile/reader.hpp>
 #include <aiofile/stream_close.hpp>
 #include <aiofile/stream_read.hpp>
 #include <aiofile/stream_write.hpp>
+#include <aiofile/whence.hpp>
 #include <caio/config.hpp>
 
 namespace aiofile::inline CAIO_ABI {
-
-enum class Whence : std::uint8_t { set, current, end };
 
 /// An open file that is read and written at its position, as made by async_open().
 ///
@@ -58,15 +58,17 @@ class FileStream {
   auto peek(std::size_t bytes) { return detail::StreamPeek(cursor_, bytes); }
   /// Yields the next line with its `newline`, as a std::string, empty at the end; cut after `size` code points or bytes
   /// if that is not -1. `newline` lives until the await is done.
-  auto readline(std::int64_t size = -1, std::string_view newline = "\n") {
+  auto readline(std::int64_t size, std::string_view newline) {
     if (newline.empty()) throw std::invalid_argument("aiofile::FileStream::readline: an empty newline");
     return caio::detail::Prompt(detail::ReadlineAttempt(cursor_, checked_length(size, "readline"), newline));
   }
+  /// The same with the file's own: "\n", or "\r\n" if OpenOptions::newline says so.
+  auto readline(std::int64_t size = -1) { return readline(size, detail::state_of(file_)->line_end()); }
   /// Yields all lines up to the end as a std::vector<std::string>.
   auto readlines() { return detail::StreamReadlines(cursor_); }
 
   /// A LineReader from the position on, which it moves. The stream's other operations may come between.
-  [[nodiscard]] LineReader lines() { return LineReader(cursor_, "\n"); }
+  [[nodiscard]] LineReader lines() { return LineReader(cursor_); }
   /// Likewise a Reader.
   [[nodiscard]] Reader iter_chunked(std::size_t chunk_size = 32 * 1024) { return Reader(cursor_, chunk_size); }
 
@@ -103,7 +105,8 @@ class FileStream {
   /// The position in bytes; for pipes and terminals, the bytes read, or written if it is not readable.
   [[nodiscard]] std::uint64_t tell() const noexcept { return cursor_->position(); }
 
-  /// Makes the file end at the position, which stays.
+  /// Makes the file end at the position, which stays; standard_output() where the descriptor stands (ESPIPE: it
+  /// cannot).
   auto truncate() { return detail::StreamTruncate(cursor_, std::nullopt); }
   /// Makes it `length` bytes long.
   auto truncate(std::uint64_t length) {
@@ -141,6 +144,8 @@ class FileStream {
   [[nodiscard]] const std::filesystem::path& name() const noexcept { return file_.name(); }
 
  private:
+  friend const detail::CursorRef& detail::cursor_of(const FileStream& stream) noexcept;
+
   static std::int64_t checked_length(std::int64_t length, const char* what) {
     if (length < -1) throw std::invalid_argument(std::string("aiofile::FileStream::") + what + ": a negative length");
     return length;
@@ -152,6 +157,8 @@ class FileStream {
   AIOFile file_;
   detail::CursorRef cursor_;
 };
+
+inline const detail::CursorRef& detail::cursor_of(const FileStream& stream) noexcept { return stream.cursor_; }
 
 /// The same as stream.clone().
 [[nodiscard]] inline FileStream clone(FileStream& stream) { return stream.clone(); }

@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <utility>
 
+#include <aiofile/block_transfer.hpp>
 #include <aiofile/cursor_operation.hpp>
 #include <aiofile/lifecycle_operations.hpp>
 #include <caio/config.hpp>
@@ -18,6 +19,7 @@ class [[nodiscard]] StreamClose final : public CloseFileOperation {
   StreamClose(StreamClose&&) = default;
   ~StreamClose() {
     abandon();
+    transfer_.drop(engine(), *this);
     if (step_ == Step::deliver) delivery_.conclude(cursor(), *this, false);
     turn_.end(engine());
   }
@@ -38,7 +40,8 @@ class [[nodiscard]] StreamClose final : public CloseFileOperation {
         if (state().life != Life::open) break;
         step_ = Step::wait;
         // A read of an idle pipe would keep us waiting for ever.
-        if (!cursor().positional()) turn_.cancel_others(engine());
+        if (cursor().is_stream()) turn_.cancel_others(engine());
+        turn_.set_immune();  // against another close(): only a stop ends the delivery
         if (!turn_.take(engine(), *this)) return false;
         [[fallthrough]];
       case Step::wait:
@@ -46,10 +49,13 @@ class [[nodiscard]] StreamClose final : public CloseFileOperation {
         step_ = Step::deliver;
         reported_ = cursor().output.reported();
         delivery_.prepare(cursor(), *this);
-        uncancellable = cursor().positional();  // only for a pipe's reader one may have to wait
-        if (!engine().start(*this)) return false;
+        uncancellable = !cursor().is_stream();  // only for a pipe's reader one may have to wait
+        if (!transfer_.start(engine(), *cursor().file->file, *this)) return false;
         [[fallthrough]];
-      case Step::deliver: delivered(); break;
+      case Step::deliver:
+        if (!transfer_.proceed(engine(), *cursor().file->file, *this)) return false;
+        delivered();
+        break;
       case Step::close: break;
     }
     step_ = Step::close;
@@ -91,6 +97,7 @@ class [[nodiscard]] StreamClose final : public CloseFileOperation {
 
   Turn turn_;
   Delivery delivery_;
+  BlockTransfer transfer_;
   Step step_ = Step::ask;
   bool reported_ = false;
   int error_ = 0;

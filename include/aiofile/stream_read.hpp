@@ -1,8 +1,6 @@
 #pragma once
 // A stream's operations that read.
 
-#include <string.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
@@ -18,23 +16,12 @@
 
 #include <aiofile/cursor_operation.hpp>
 #include <aiofile/read_operation.hpp>
+#include <aiofile/separator.hpp>
 #include <aiofile/text.hpp>
 #include <caio/config.hpp>
 #include <caio/detail/prompt.hpp>
 
 namespace aiofile::inline CAIO_ABI::detail {
-
-/// The end of the first `separator` in `text`, whose first `searched` bytes are known not to end one; 0: there is none.
-inline std::size_t end_of_line(std::string_view text, std::string_view separator, std::size_t searched) noexcept {
-  // A separator may have begun in what was searched.
-  const std::size_t from = searched >= separator.size() ? searched - separator.size() + 1 : 0;
-  const std::string_view rest = text.substr(std::min(from, text.size()));
-  const void* const found = separator.size() == 1
-                                ? std::memchr(rest.data(), separator.front(), rest.size())
-                                : ::memmem(rest.data(), rest.size(), separator.data(), separator.size());
-  if (found == nullptr) return 0;
-  return static_cast<std::size_t>(static_cast<const char*>(found) - text.data()) + separator.size();
-}
 
 /// How much an operation may take: a number of code points or bytes, or all there is.
 class Limit {
@@ -79,7 +66,7 @@ class [[nodiscard]] StreamRead : public BulkReading<InputOperation, std::string>
 
   bool first() override {
     const bool binary = state().mode.binary;
-    const bool all = size_ < 0 && (binary || !state().transcodes());
+    const bool all = size_ < 0 && (binary || !state().decodes);
     const std::size_t at_hand = input().content().size();
     const bool much = binary && size_ >= 0 && static_cast<std::size_t>(size_) >= at_hand + bulk;
     if (!cursor().positional() || !(all || much)) return InputOperation::first();
@@ -88,6 +75,7 @@ class [[nodiscard]] StreamRead : public BulkReading<InputOperation, std::string>
     return start_reading(cursor().position(), size_, !binary) && conclude();
   }
   bool next() override {
+    if (collecting_) return collected();
     if (!in_bulk_) return InputOperation::next();
     return continue_reading() && conclude();
   }
@@ -106,14 +94,33 @@ class [[nodiscard]] StreamRead : public BulkReading<InputOperation, std::string>
   bool take(bool last) override {
     const std::string_view content = allowed_.within(input().content(), state().mode.binary);
     if (!allowed_.reached() && !(last && !input().unfinished())) return false;
-    data_.assign(content);
-    digest();  // may throw: what fails takes nothing
-    input().consume(content.size());
+    content_ = content;
+    return true;
+  }
+  bool taken() override {
+    collecting_ = true;
+    if (content_.size() > quick_copy) return work_on_pool<&StreamRead::collect>(this) && collected();
+    collect();
+    return collected();
+  }
+
+  /// What fails takes nothing.
+  void collect() {
+    data_.assign(content_);
+    digest();
+  }
+  bool collected() {
+    collecting_ = false;
+    if (!error_ && result >= 0) input().consume(content_.size());
     return true;
   }
 
+  static constexpr std::size_t quick_copy = 1024 * 1024;
+
   std::int64_t size_;
   Limit allowed_;
+  std::string_view content_;  // what is taken
+  bool collecting_ = false;
   bool in_bulk_ = false;
 };
 
@@ -131,8 +138,9 @@ class [[nodiscard]] StreamReadlines final : public StreamRead {
 
  private:
   void digest() override {
+    const std::string_view separator = state().line_end();
     for (std::string_view rest = data_; !rest.empty();) {
-      const std::size_t end = end_of_line(rest, "\n", 0);
+      const std::size_t end = end_of_line(rest, separator, 0);
       lines_.emplace_back(rest.substr(0, end == 0 ? rest.size() : end));
       rest.remove_prefix(lines_.back().size());
     }
@@ -157,7 +165,7 @@ class [[nodiscard]] StreamReadInto final : public InputOperation {
 
   bool first() override {
     if (memory_.empty()) return true;
-    const bool raw = state().transcodes();
+    const bool raw = state().decodes;
     if (raw) {
       if (!cursor().positional()) {  // the bytes that are decoded already cannot be given back
         result = -EOPNOTSUPP;
@@ -178,7 +186,7 @@ class [[nodiscard]] StreamReadInto final : public InputOperation {
     buffer = memory_.data() + count_;
     length = std::min(memory_.size() - count_, last_offset - cursor().position() - count_);
     offset = static_cast<std::int64_t>(cursor().position() + count_);
-    return engine().start(*this) && conclude();
+    return transfer() && conclude();
   }
   bool next() override { return directly_ ? conclude() : InputOperation::next(); }
 

@@ -1,6 +1,8 @@
 #pragma once
 // A stream's operations that write, move or end it.
 
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -23,7 +25,7 @@ namespace aiofile::inline CAIO_ABI::detail {
 
 /// Writes all of `source`, a view or a string that is taken over, at the cursor. Result: void or std::size_t.
 template <class Source, class Result>
-class [[nodiscard]] StreamWrite final : public CursorOperation {
+class [[nodiscard]] StreamWrite : public CursorOperation {
  public:
   StreamWrite(CursorRef cursor, Source source)
       : CursorOperation(std::move(cursor), Access::write, "write"), source_(std::move(source)) {}
@@ -35,17 +37,19 @@ class [[nodiscard]] StreamWrite final : public CursorOperation {
     if constexpr (!std::is_void_v<Result>) return written_;
   }
 
- private:
+ protected:
   enum class Step : std::uint8_t { encode, write };
 
-  bool delivers_first() const noexcept override {
+  bool delivers_first() const noexcept override { return !cursor().output.empty() && !cursor().takes(room()); }
+  std::size_t keeps() const noexcept override { return cursor().keeps(room()); }
+
+  [[nodiscard]] std::size_t room() const noexcept {
     // An encoding may take more room than the text: then the output is delivered too early, which does no harm.
-    const std::size_t room = state().transcodes() ? 8 * source_.size() + 16 : source_.size();
-    return !cursor().output.empty() && !cursor().takes(room);
+    return state().encodes ? 8 * source_.size() + 16 : source_.size();
   }
 
   bool first() override {
-    if (!state().transcodes()) return put(source_);
+    if (!state().encodes) return put(source_);
     position_ = cursor().write_position();
     order_ = file().order;
     if (source_.size() <= quick_conversion) {
@@ -63,7 +67,8 @@ class [[nodiscard]] StreamWrite final : public CursorOperation {
 
   void encode() { encoded_ = encoded(state(), order_, source_, position_ == 0); }
 
-  bool put(std::string_view bytes) {
+  /// Writes `bytes`, which live as long as this.
+  virtual bool put(std::string_view bytes) {
     written_ = bytes.size();
     if (bytes.empty()) return true;
     if (cursor().takes(bytes.size())) {
@@ -78,7 +83,7 @@ class [[nodiscard]] StreamWrite final : public CursorOperation {
     length = bytes.size();
     offset = cursor().positional() ? static_cast<std::int64_t>(cursor().position()) : -1;
     append = state().mode.appending && !descriptor.append();
-    return engine().start(*this) && wrote();
+    return transfer() && wrote();
   }
 
   bool wrote() {
@@ -88,6 +93,7 @@ class [[nodiscard]] StreamWrite final : public CursorOperation {
 
   std::uint64_t transferred() const noexcept override { return step_ == Step::write ? moved : 0; }
 
+ private:
   Source source_;
   std::string encoded_;
   std::uint64_t position_ = 0;
@@ -161,24 +167,30 @@ class [[nodiscard]] StreamSeek final : public CursorOperation {
 };
 
 /// Makes the file end at `length`, or at the cursor.
-class [[nodiscard]] StreamTruncate final : public CursorOperation {
+class [[nodiscard]] StreamTruncate : public CursorOperation {
  public:
   StreamTruncate(CursorRef cursor, std::optional<std::uint64_t> new_length)
       : CursorOperation(std::move(cursor), Access::write, "truncate"), length_(new_length) {}
 
   void await_resume() const { check(); }
 
- private:
+ protected:
   bool first() override {
     opcode = caio::Opcode::truncate;
-    offset = static_cast<std::int64_t>(length_.value_or(cursor().position()));
-    return engine().start(*this);
+    offset = static_cast<std::int64_t>(new_length());
+    if (!length_ && file().own_position) offset = ::lseek(descriptor.fileno(), 0, SEEK_CUR);
+    if (offset >= 0) return engine().start(*this);
+    result = -errno;
+    return true;
   }
 
+  [[nodiscard]] std::uint64_t new_length() const noexcept { return length_.value_or(cursor().position()); }
+
+ private:
   std::optional<std::uint64_t> length_;
 };
 
-/// Delivers the output.
+/// Delivers the output, and lets a device do likewise.
 class [[nodiscard]] StreamFlush final : public CursorOperation {
  public:
   explicit StreamFlush(CursorRef cursor) : CursorOperation(std::move(cursor), Access::any, "flush") {}
@@ -186,7 +198,11 @@ class [[nodiscard]] StreamFlush final : public CursorOperation {
   void await_resume() const { check(); }
 
  private:
-  bool first() override { return true; }
+  bool first() override {
+    if (!cursor().device) return true;
+    opcode = caio::Opcode::fsync;
+    return transfer();
+  }
 };
 
 /// Delivers the output and makes it durable.

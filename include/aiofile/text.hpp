@@ -1,11 +1,13 @@
 #pragma once
 // UTF-8: its check, and its code points.
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <string>
 #include <string_view>
 
 #include <caio/config.hpp>
@@ -83,6 +85,22 @@ constexpr Utf8Lead utf8_lead(std::uint8_t first) noexcept {
   return {size, false};
 }
 
+namespace detail {
+
+/// How many bytes the first character takes; or what stands there instead of one and counts as one error: the beginning
+/// of a character as far as it goes, or a single byte (Unicode 15, 3.9, "U+FFFD Substitution of Maximal Subparts").
+inline std::size_t first_unit(std::string_view text) noexcept {
+  std::size_t size = 1;
+  while (size < text.size() && scan_utf8(text.substr(0, size)).truncated) {
+    const Utf8Scan longer = scan_utf8(text.substr(0, size + 1));
+    if (longer.valid == 0 && !longer.truncated) break;
+    ++size;
+  }
+  return size;
+}
+
+}  // namespace detail
+
 /// How many code points valid UTF-8 has.
 [[nodiscard]] inline std::size_t count_code_points(std::string_view text) noexcept {
   std::size_t following = 0;  // bytes that are not a character's first: 10xxxxxx
@@ -117,6 +135,24 @@ constexpr Utf8Lead utf8_lead(std::uint8_t first) noexcept {
   return at;
 }
 
+namespace detail {
+
+inline std::size_t count_lines(std::string_view text) noexcept {
+  return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+/// With a '\r' before each '\n'.
+inline std::string with_returns(std::string_view text) {
+  std::string lines;
+  lines.reserve(text.size() + count_lines(text));
+  for (std::size_t end; (end = text.find('\n')) != std::string_view::npos; text.remove_prefix(end + 1)) {
+    lines.append(text.substr(0, end)).append("\r\n");
+  }
+  return lines.append(text);
+}
+
+}  // namespace detail
+
 /// The longest front of valid UTF-8 that consists of whole characters and has `size` bytes at most; the first character
 /// in any case.
 [[nodiscard]] inline std::size_t whole_characters(std::string_view text, std::size_t size) noexcept {
@@ -125,8 +161,9 @@ constexpr Utf8Lead utf8_lead(std::uint8_t first) noexcept {
   std::size_t end = size;
   while (end > 0 && follows(end)) --end;
   if (end > 0) return end;
+  const std::size_t longest = std::min<std::size_t>(text.size(), 4);  // what is longer is no character
   end = std::size_t{1};
-  while (end < text.size() && follows(end)) ++end;
+  while (end < longest && follows(end)) ++end;
   return end;
 }
 

@@ -9,9 +9,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
+#include <aiofile/encoded_sizes.hpp>
 #include <aiofile/encoding.hpp>
 #include <aiofile/text.hpp>
 #include <caio/config.hpp>
@@ -23,10 +25,10 @@ class Transcoder {
   enum class Outcome : std::uint8_t {
     all,         ///< everything was decoded
     incomplete,  ///< what is left is the beginning of a character
-    invalid,     ///< what is left is not valid
+    invalid,     ///< what is left is not valid; only with Errors::strict
   };
 
-  explicit Transcoder(Encoding encoding) : encoding_(std::move(encoding)) {}
+  explicit Transcoder(Encoding encoding) : encoding_(std::move(encoding)), sizes_(encoding_.form) {}
 
   [[nodiscard]] ByteOrder order() const noexcept { return order_; }
   /// What is known from elsewhere.
@@ -40,79 +42,81 @@ class Transcoder {
   /// Forgets the beginning of what was decoded before.
   void restart() {
     if (decode_) decode_.reset();
-    widths_.clear();
-    pending_ = 0;
+    sizes_.restart();
   }
 
   /// Appends the text of `bytes` to `text`, and leaves in `bytes` what could not be decoded yet. `at_start`: they are
-  /// the file's first.
-  Outcome decode(std::string_view& bytes, bool at_start, std::string& text) {
+  /// the file's first. `last`: they are its last, and only Errors::strict leaves anything; else a '\r' at their end may
+  /// be held until it is known what follows.
+  Outcome decode(std::string_view& bytes, bool at_start, std::string& text, bool last = false) {
     if (at_start && encoding_.marked) skip_mark(bytes);
-    if (encoding_.form == Form::utf8) return check(bytes, text);
-    if (encoding_.form == Form::single_byte) return look_up(bytes, text);
-    if (!decode_) decode_ = Iconv("UTF-8", name());
-    if (encoding_.form == Form::other) return decode_singly(bytes, text);
-    int error = E2BIG;
-    while (error == E2BIG) error = convert(decode_, bytes, text, bytes.size() + bytes.size() / 2 + 16);
-    return error == 0 ? Outcome::all : error == EINVAL ? Outcome::incomplete : Outcome::invalid;
+    sizes_.begin(text.size());
+    bool held = sizes_.held();
+    Outcome outcome;
+    do {
+      const std::size_t from = text.size();
+      if (held) text += '\r';
+      const std::size_t before = text.size();
+      outcome = decode_valid(bytes, text);
+      if (text.size() > before) sizes_.go_on(from);
+      if (encoding_.newline == Newline::universal) {
+        const bool more = outcome == Outcome::invalid ? encoding_.errors == Errors::ignore : !last;
+        held = unify_newlines(text, from, more);
+      }
+    } while (mend(bytes, outcome, last, text));
+    sizes_.decoded(text.size(), held);
+    return outcome;
   }
+  [[nodiscard]] bool holds_return() const noexcept { return sizes_.held(); }
 
   /// How many bytes of the file the last characters that were decoded took; `text` is the end of all that was decoded.
-  [[nodiscard]] std::uint64_t encoded_size(std::string_view text) const noexcept {
-    switch (encoding_.form) {
-      case Form::utf8: return text.size();
-      case Form::single_byte: return count_code_points(text);
-      case Form::utf32: return 4 * count_code_points(text);
-      case Form::utf16: {
-        // Characters beyond U+FFFF begin with 0xf0 or more in UTF-8 and have two units in UTF-16.
-        const auto large =
-            std::count_if(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) >= 0xf0; });
-        return 2 * (count_code_points(text) + static_cast<std::uint64_t>(large));
-      }
-      case Form::other: break;
-    }
-    std::uint64_t size = pending_;  // shifts belong to the character that follows
-    const std::size_t characters = std::min(count_code_points(text), widths_.size());
-    for (std::size_t back = 1; back <= characters; ++back) size += widths_[widths_.size() - back];
-    return size;
-  }
-  /// The file ends here: shifts that were taken belong to what stands before them.
-  void pass_shifts() noexcept {
-    if (!widths_.empty()) widths_.back() = static_cast<std::uint16_t>(widths_.back() + pending_);
-    pending_ = 0;
-  }
+  [[nodiscard]] std::uint64_t encoded_size(std::string_view text) const noexcept { return sizes_.of(text); }
+  /// The file ends here: bytes without a character, shifts and what was left out, belong to what stands before them.
+  /// False: there are none.
+  bool end() { return sizes_.end(); }
   /// Of the characters decoded so far only the last, `text`, will be asked for.
-  void forget_before(std::string_view text) {
-    if (encoding_.form != Form::other) return;
-    const std::size_t kept = std::min(count_code_points(text), widths_.size());
-    widths_.erase(widths_.begin(), widths_.end() - static_cast<std::ptrdiff_t>(kept));
-  }
+  void forget_before(std::string_view text) { sizes_.forget_before(text); }
 
   /// Appends `text` in the file's encoding to `bytes`; whole by itself, so that writes can follow in any order.
   /// `at_start`: they become the file's first. Gives the offset in `text` of what cannot be expressed, if any.
   std::optional<std::size_t> encode(std::string_view text, bool at_start, std::string& bytes) {
     if (text.empty()) return std::nullopt;
     if (at_start && encoding_.marked) bytes += mark();
-    if (encoding_.form == Form::utf8) {
-      bytes += text;
-      const std::size_t valid = scan_utf8(text).valid;
-      return valid < text.size() ? std::optional(valid) : std::nullopt;
+    std::string lines;
+    if (encoding_.newline == Newline::crlf) text = lines = with_returns(text);
+    if (encoding_.form != Form::utf8) {
+      if (!encode_) encode_ = opened(name(), "UTF-8");
+      encode_.reset();
     }
-    if (!encode_) encode_ = Iconv(name(), "UTF-8");
-    encode_.reset();
-    std::string_view left = text;
-    int error = E2BIG;
-    while (error == E2BIG) error = convert(encode_, left, bytes, 2 * left.size() + 32);
-    if (error != 0) return text.size() - left.size();
+    std::size_t piece = text.size();
+    for (std::string_view left = text; !left.empty();) {
+      const std::string_view part = left.substr(0, whole_characters(left, piece));
+      const std::size_t valid = encode_valid(part, bytes);
+      left.remove_prefix(valid);
+      piece *= 2;
+      if (valid == part.size()) continue;
+      if (encoding_.errors == Errors::strict) {
+        const std::string_view good = text.substr(0, text.size() - left.size());
+        return lines.empty() ? good.size() : good.size() - count_lines(good);
+      }
+      left.remove_prefix(first_unit(left));
+      if (encoding_.errors == Errors::replace) encode_valid("?", bytes);
+      piece = next_piece;
+    }
+    if (encoding_.form == Form::utf8) return std::nullopt;
     std::array<char, 16> ending;
     char* to = ending.data();
     std::size_t room = ending.size();
     encode_.finish(to, room);
     bytes.append(ending.data(), ending.size() - room);
-    return swallowed(text);
+    return std::nullopt;
   }
 
  private:
+  // Before it says that a character cannot be encoded, iconv converts many that follow, in vain.
+  static constexpr std::size_t next_piece = 32;
+  // As long as a conversion may end anywhere, its memory must not be in proportion to what is left.
+  static constexpr std::size_t small_room = 4096;
   // No character and no escape sequence of glibc's encodings is longer.
   static constexpr std::size_t longest_unit = 16;
 
@@ -121,6 +125,13 @@ class Transcoder {
     if (encoding_.form == Form::utf8) return "UTF-8";
     if (!encoding_.marked) return encoding_.name.c_str();
     return encoding_.form == Form::utf16 ? (big ? "UTF-16BE" : "UTF-16LE") : (big ? "UTF-32BE" : "UTF-32LE");
+  }
+
+  /// That it could be opened when the file was does not mean that it can be now: it is loaded from a file.
+  static Iconv opened(const char* to, const char* from) {
+    Iconv made(to, from);
+    if (!made) throw std::system_error(errno, std::system_category(), "iconv_open");
+    return made;
   }
 
   [[nodiscard]] std::string_view mark() const noexcept {
@@ -142,17 +153,63 @@ class Transcoder {
     set_order(before);
   }
 
-  /// One call of iconv with room for `room` bytes at the end of `output`.
-  static int convert(Iconv& iconv, std::string_view& input, std::string& output, std::size_t room) {
-    const std::size_t before = output.size();
-    output.resize(before + room);
-    const char* from = input.data();
-    std::size_t left = input.size();
-    char* to = output.data() + before;
-    const int error = iconv.convert(from, left, to, room);
-    output.resize(output.size() - room);
-    input.remove_prefix(input.size() - left);
-    return error;
+  Outcome decode_valid(std::string_view& bytes, std::string& text) {
+    if (encoding_.form == Form::utf8) return check(bytes, text);
+    if (encoding_.form == Form::single_byte) return look_up(bytes, text);
+    if (!decode_) decode_ = opened("UTF-8", name());
+    if (encoding_.form == Form::other) return decode_singly(bytes, text);
+    int error = E2BIG;
+    while (error == E2BIG) {
+      const std::size_t room = bytes.size() + bytes.size() / 2 + 16;
+      error = decode_.append(bytes, text, encoding_.errors == Errors::strict ? room : std::min(room, small_room));
+    }
+    return error == 0 ? Outcome::all : error == EINVAL ? Outcome::incomplete : Outcome::invalid;
+  }
+
+  /// Takes away what stands at the front of `bytes` and is no character. False: there is nothing to be mended.
+  bool mend(std::string_view& bytes, Outcome outcome, bool last, std::string& text) {
+    if (outcome == Outcome::all || encoding_.errors == Errors::strict) return false;
+    if (outcome == Outcome::incomplete && !last) return false;
+    const std::size_t size = outcome == Outcome::incomplete ? bytes.size() : wrong_size(bytes);
+    bytes.remove_prefix(size);
+    if (encoding_.errors == Errors::replace) {
+      constexpr std::string_view replacement = "\xef\xbf\xbd";
+      sizes_.replace(text.size(), size, replacement);
+      text += replacement;
+    } else {
+      sizes_.skip(size);
+    }
+    return true;
+  }
+
+  /// How many bytes count as one error.
+  [[nodiscard]] std::size_t wrong_size(std::string_view bytes) const noexcept {
+    if (encoding_.form == Form::utf8) return first_unit(bytes);
+    return std::clamp<std::size_t>(sizes_.unit(), 1, bytes.size());
+  }
+
+  /// Makes one '\n' of each "\r\n" and '\r' behind `from`. `more`: one at the end may get its '\n' yet; then it is
+  /// taken away, and the result is true.
+  bool unify_newlines(std::string& text, std::size_t from, bool more) {
+    std::size_t at = text.find('\r', from);
+    if (at == std::string::npos) return false;
+    std::size_t to = at;
+    while (at < text.size()) {
+      const bool at_end = at + 1 == text.size();
+      if (at_end && more) break;
+      if (!at_end && text[at + 1] == '\n') {
+        ++at;
+        sizes_.join(to);
+      }
+      text[to++] = '\n';
+      const std::size_t next = std::min(text.find('\r', ++at), text.size());
+      std::string::traits_type::move(text.data() + to, text.data() + at, next - at);
+      to += next - at;
+      at = next;
+    }
+    const bool held = at < text.size();
+    text.resize(to);
+    return held;
   }
 
   static Outcome check(std::string_view& bytes, std::string& text) {
@@ -164,7 +221,7 @@ class Transcoder {
 
   Outcome look_up(std::string_view& bytes, std::string& text) {
     if (letters_.empty()) {
-      Iconv decode("UTF-8", name());
+      Iconv decode = opened("UTF-8", name());
       std::vector<std::string> letters;
       for (unsigned byte = 0; byte < 256; ++byte) letters.push_back(decode_byte(decode, byte));
       letters_ = std::move(letters);  // all of them or none
@@ -185,7 +242,7 @@ class Transcoder {
       int error = EINVAL;
       for (std::size_t size = 1; size <= std::min(bytes.size(), longest_unit) && taken == 0; ++size) {
         std::string_view piece = bytes.substr(0, size);
-        error = convert(decode_, piece, text, 64);
+        error = decode_.append(piece, text, 64);
         taken = size - piece.size();
         if (error == EILSEQ) return Outcome::invalid;
       }
@@ -196,30 +253,54 @@ class Transcoder {
         return Outcome::invalid;
       }
       bytes.remove_prefix(taken);
-      pending_ += taken;  // shifts have no character of their own
-      for (std::size_t more = count_code_points(added); more > 0; --more) {
-        widths_.push_back(static_cast<std::uint16_t>(std::exchange(pending_, 0)));
+      sizes_.add_shift(taken);  // shifts have no character of their own
+      if (joins(added, text)) {
+        sizes_.add_to_character();
+      } else {
+        for (std::size_t more = count_code_points(added); more > 0; --more) sizes_.add_character();
       }
     }
     return Outcome::all;
   }
 
-  /// The offset of a character that iconv leaves out without a word: glibc does so with tags, U+E0000..U+E007F.
-  std::optional<std::size_t> swallowed(std::string_view text) {
-    constexpr std::string_view tags = "\xf3\xa0";
-    for (std::size_t at = text.find(tags); at != std::string_view::npos; at = text.find(tags, at + 1)) {
-      if (size_of(text.substr(at, 4), 1) == size_of(text.substr(at, 4), 2)) return at;
+  /// Whether `added`, the end of `text`, is the '\n' of a "\r\n" that will be one character.
+  [[nodiscard]] bool joins(std::string_view added, std::string_view text) const noexcept {
+    return encoding_.newline == Newline::universal && added == "\n" && text.ends_with("\r\n");
+  }
+
+  /// Appends the front of `text` that can be expressed; gives its size.
+  std::size_t encode_valid(std::string_view text, std::string& bytes) {
+    if (encoding_.form == Form::utf8) {
+      const std::size_t valid = scan_utf8(text).valid;
+      bytes += text.substr(0, valid);
+      return valid;
     }
-    return std::nullopt;
+    const std::string_view kept = text.substr(0, swallowed(text));
+    std::string_view left = kept;
+    int error = E2BIG;
+    while (error == E2BIG) error = encode_.append(left, bytes, 2 * left.size() + 32);
+    return kept.size() - left.size();
+  }
+
+  /// The offset of the first character that iconv leaves out without a word, npos without one: glibc does so with tags,
+  /// U+E0000..U+E007F.
+  [[nodiscard]] std::size_t swallowed(std::string_view text) const {
+    constexpr std::string_view tags = "\xf3\xa0";
+    std::size_t at = text.find(tags);
+    if (at == std::string_view::npos) return at;
+    Iconv encode = opened(name(), "UTF-8");  // encode_ may be amid a text
+    const auto kept = [&](std::string_view tag) { return size_of(encode, tag, 1) != size_of(encode, tag, 2); };
+    while (at != std::string_view::npos && kept(text.substr(at, 4))) at = text.find(tags, at + 1);
+    return at;
   }
 
   /// How many bytes a character takes, that many times, with what the encoding puts before it.
-  std::size_t size_of(std::string_view character, int times) {
+  static std::size_t size_of(Iconv& encode, std::string_view character, int times) {
     std::string bytes;
-    encode_.reset();
+    encode.reset();
     for (; times > 0; --times) {
       std::string_view left = character;
-      convert(encode_, left, bytes, 32);
+      encode.append(left, bytes, 32);
     }
     return bytes.size();
   }
@@ -228,9 +309,8 @@ class Transcoder {
   ByteOrder order_ = ByteOrder::little;
   Iconv decode_;
   Iconv encode_;
-  std::vector<std::string> letters_;   // Form::single_byte: the text of each byte
-  std::vector<std::uint16_t> widths_;  // Form::other: bytes of each character that was decoded
-  std::size_t pending_ = 0;            // bytes taken since then
+  std::vector<std::string> letters_;  // Form::single_byte: the text of each byte
+  EncodedSizes sizes_;
 };
 
 }  // namespace aiofile::inline CAIO_ABI::detail

@@ -50,7 +50,7 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
 
  private:
   bool begin() noexcept override {
-    if (!text_ || !state().transcodes()) return write(source_.data() + moved, source_.size() - moved);
+    if (!text_ || !state().encodes) return write(source_.data() + moved, source_.size() - moved);
     order_ = file().order;
     if (source_.size() <= quick_conversion) {
       attempt<&WriteOperation::encode, WriteOperation>();
@@ -74,7 +74,8 @@ class [[nodiscard]] WriteOperation final : public FileOperation {
     offset = static_cast<std::int64_t>(start_ + moved);
     // A descriptor opened by us has O_APPEND; a borrowed one may lack it.
     append = state().mode.appending && !descriptor.append();
-    return length == 0 || engine().start(*this);
+    if (length == 0) return true;
+    return appends() ? transfer() : engine().start(*this);  // direct appends do not keep apart
   }
 
   void encode() {
@@ -111,7 +112,7 @@ class WriteAttempt {
   bool at_once() noexcept {
     const FileState& state = *file_;
     if (!works_in_place(state) || !state.mode.writable || state.mode.appending || source_.empty() ||
-        (text_ && state.transcodes())) {
+        (text_ && state.encodes)) {
       return false;
     }
     done_ = state.engine->write_in_place(state.file->descriptor, source_.data(), source_.size(),

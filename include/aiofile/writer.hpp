@@ -9,8 +9,10 @@
 #include <string_view>
 #include <utility>
 
+#include <aiofile/concepts.hpp>
 #include <aiofile/cursor.hpp>
 #include <aiofile/file.hpp>
+#include <aiofile/object_cursor.hpp>
 #include <aiofile/stream_write.hpp>
 #include <caio/config.hpp>
 
@@ -28,6 +30,10 @@ class Writer {
   explicit Writer(AIOFile& file, std::uint64_t offset = 0, std::size_t buffering = 0)
       : cursor_(std::make_shared<detail::Cursor>(detail::state_of(file), detail::checked_offset(offset, "Writer"),
                                                  std::size_t{0}, buffering)) {}
+  /// Writes on where `sink` stands; it lives as long as the Writer. A FileStream gathers as it was opened to, and
+  /// encodes; others get bytes by write(), and flush() flushes them, too. What they throw is thrown.
+  template <AsyncWritable Sink>
+  explicit Writer(Sink& sink, std::size_t buffering = 0) : cursor_(detail::writing_cursor(sink, buffering)) {}
   Writer(Writer&&) = default;
   Writer& operator=(Writer&&) = default;
 

@@ -202,6 +202,36 @@ TEST_CASE("Buffer: what comes into an empty one begins at an aligned address") {
   }
 }
 
+TEST_CASE("Buffer: what comes next lies where align() says, whatever was consumed, moved or grown") {
+  std::mt19937 random(1);
+  for (const std::size_t boundary : {512U, 4096U}) {
+    Buffer buffer;
+    std::string model;
+    std::uint64_t offset = random() % 10'000;  // in a file
+    for (int round = 0; round < 2000; ++round) {
+      if (random() % 50 == 0) {
+        buffer.clear();
+        model.clear();
+        offset = random() % 10'000;
+      }
+      buffer.align(boundary, offset);
+      const std::size_t size = random() % 9000 + 1;
+      const std::span<char> room = buffer.room(size);
+      REQUIRE(reinterpret_cast<std::uintptr_t>(room.data()) % boundary == offset % boundary);
+      std::fill(room.begin(), room.end(), static_cast<char>(round));
+      const std::size_t filled = random() % (size + 1);
+      buffer.filled(filled);
+      model.append(filled, static_cast<char>(round));
+      offset += filled;
+      const std::size_t consumed = random() % 3 == 0 ? buffer.size() : random() % (buffer.size() + 1);
+      buffer.consume(consumed);
+      model.erase(0, consumed);
+      REQUIRE(buffer.view() == model);
+      CHECK(sum_with_padding(buffer) != 1);
+    }
+  }
+}
+
 TEST_CASE("Buffer: growth() says what room() would allocate") {
   Buffer buffer;
   CHECK(buffer.growth(100) >= 100 + Buffer::padding);

@@ -56,11 +56,14 @@ TEST_CASE("Encodings: an unknown one is refused by name") {
 TEST_CASE("Encodings: the default is UTF-8, whose bytes are the text's") {
   const Encoding encoding;
   CHECK(encoding.name == "utf-8");
-  CHECK(encoding.passes_through());
-  CHECK(find_encoding("utf-8").passes_through());
+  for (const Encoding& plain : {encoding, find_encoding("utf-8")}) {
+    CHECK_FALSE(plain.decodes());
+    CHECK_FALSE(plain.encodes());
+  }
   for (const char* const name : {"utf-8-sig", "utf-16", "utf-32le", "latin-1", "ascii", "gbk"}) {
     INFO(name);
-    CHECK_FALSE(find_encoding(name).passes_through());
+    CHECK(find_encoding(name).decodes());
+    CHECK(find_encoding(name).encodes());
   }
 }
 

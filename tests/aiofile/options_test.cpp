@@ -19,4 +19,6 @@ TEST_CASE("OpenOptions: the defaults") {
   CHECK(options.permissions == 0666);
   CHECK(options.flags == 0);
   CHECK(options.buffering == 0);
+  CHECK(options.errors == aiofile::Errors::strict);
+  CHECK(options.newline == aiofile::Newline::none);
 }

@@ -104,3 +104,16 @@ TEST_CASE("Output: a report concerns what was there, not what comes later") {
   output.add("d", 3);
   CHECK_FALSE(output.reported());
 }
+
+TEST_CASE("Output: in blocks, bytes lie in memory as in the file") {
+  Output output;
+  std::uint64_t offset = 100;
+  for (int i = 0; i < 100; ++i) {
+    output.align(4096, offset);
+    output.add(std::string(777, 'x'), offset);
+    offset += 777;
+    const auto address = reinterpret_cast<std::uintptr_t>(output.bytes().data());
+    CHECK(address % 4096 == output.offset() % 4096);
+    if (i % 10 == 9) output.written(5000);
+  }
+}

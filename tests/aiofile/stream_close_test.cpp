@@ -2,8 +2,11 @@
 
 #include <aiofile/async_open.hpp>
 #include <caio/gather.hpp>
+#include <caio/stop.hpp>
 #include <caio/task_group.hpp>
 #include <optional>
+#include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -65,6 +68,51 @@ TEST_CASE("StreamClose: cancels waits for a pipe") {
     CHECK(first == ECANCELED);
     CHECK(second == ECANCELED);
     CHECK(outcome::is_open(pipe.reader.get()));
+  });
+}
+
+TEST_CASE("StreamClose: a second one leaves the first one's delivery to a slow pipe alone") {
+  const std::string content = pattern(300'000);
+  support::on_every_backend([&](Context& context) -> Task<> {
+    Pipe pipe;
+    FileStream stream = co_await async_open(pipe.writer.get(), "wb", {.buffering = content.size()});
+    co_await stream.write(content);
+    TaskGroup group;
+    int errors[3] = {-1, -1, -1};
+    for (int& error : errors) group.spawn(outcome::store_error(stream.close(), error));
+    std::string got;
+    TaskGroup reading;
+    reading.spawn([](Context& its, int fd, std::string& text) -> Task<> {
+      std::vector<std::byte> memory(10'000);
+      while (const std::size_t count = co_await its.read(fd, memory, -1)) {
+        text += outcome::text_of(std::span(memory).first(count));
+      }
+    }(context, pipe.reader.get(), got));
+    co_await group.join();
+    pipe.writer.reset();
+    co_await reading.join();
+    for (const int error : errors) CHECK(error == 0);
+    CHECK((got == content));
+    CHECK(stream.closed());
+  });
+}
+
+TEST_CASE("StreamClose: one that is stopped while it delivers to a pipe lets the next one go on") {
+  support::on_every_backend([&](Context&) -> Task<> {
+    Pipe pipe;
+    FileStream stream = co_await async_open(pipe.writer.get(), "wb", {.buffering = 300'000});
+    co_await stream.write(pattern(300'000));
+    std::stop_source source;
+    TaskGroup group;
+    int first = -1;
+    int second = -1;
+    group.spawn(outcome::store_error(caio::with_stop(source.get_token(), stream.close()), first));
+    group.spawn(outcome::store_error(stream.close(), second));
+    source.request_stop();
+    co_await group.join();
+    CHECK(first == ECANCELED);
+    CHECK(second == 0);
+    CHECK(stream.closed());
   });
 }
 

@@ -49,6 +49,33 @@ Task<std::int64_t> decode_error_of(A awaitable) {
 
 }  // namespace
 
+TEST_CASE("FileStream: long text that has to be decoded is gathered and handed over by the pool") {
+  support::on_every_backend([](Context& context) -> Task<> {
+    const TemporaryDirectory directory;
+    std::string text;
+    while (text.size() < 6'000'000) text += "a line that ends as on Windows\r\n";
+    FileStream stream = co_await async_open(directory.file("file", text), "r", {.newline = "universal"});
+    for (const bool by_lines : {false, true}) {
+      stream.seek(0);
+      const std::uint64_t before = context.stats().pooled;
+      std::size_t characters = 0;
+      if (by_lines) {
+        const std::vector<std::string> lines = co_await stream.readlines();
+        characters = lines.size() * lines.front().size();
+      } else {
+        const std::string all = co_await stream.read();
+        characters = all.size();
+        CHECK(std::count(all.begin(), all.end(), '\r') == 0);
+      }
+      CHECK(characters == text.size() - text.size() / 32);
+      const std::uint64_t wanted = by_lines ? 1 : 3;  // the memory for it is there the second time
+      if (context.implementation() != caio::Implementation::blocking) CHECK(context.stats().pooled >= before + wanted);
+      CHECK(stream.tell() == text.size());
+    }
+    co_await stream.close();
+  });
+}
+
 TEST_CASE("end_of_line: finds separators of any length, also begun in what was searched before") {
   using aiofile::detail::end_of_line;
   CHECK(end_of_line("", "\n", 0) == 0);

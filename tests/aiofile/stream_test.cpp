@@ -59,6 +59,29 @@ TEST_CASE("FileStream: says what it is") {
   });
 }
 
+TEST_CASE("FileStream: over a file that was not opened, everything is EBADF") {
+  const TemporaryDirectory directory;
+  const auto path = directory.file("file", "content");
+  support::on_every_backend([&](Context&) -> Task<> {
+    for (const char* const mode : {"r", "r+", "w", "a", "a+b"}) {
+      FileStream stream(aiofile::AIOFile(path, mode), 100);
+      CHECK(stream.tell() == 0);
+      CHECK(stream.closed());
+      CHECK_FALSE(stream.seekable());
+      CHECK_YIELDS(error_of(stream.read()), EBADF);
+      CHECK_YIELDS(error_of(stream.readline()), EBADF);
+      CHECK_YIELDS(error_of(stream.write("x")), EBADF);
+      CHECK_YIELDS(error_of(stream.seek(0, aiofile::Whence::end)), EBADF);
+      CHECK_YIELDS(error_of(stream.truncate()), EBADF);
+      CHECK_YIELDS(error_of(stream.flush()), EBADF);
+      CHECK_THROWS_AS(stream.seek(1), aiofile::FileError);
+      CHECK_THROWS_AS(stream.clone(), aiofile::FileError);
+      co_await stream.close();
+    }
+    CHECK(support::content_of(path) == "content");
+  });
+}
+
 TEST_CASE("FileStream: closed by its end") {
   const TemporaryDirectory directory;
   const auto path = directory.file("file", "content");

@@ -7,11 +7,14 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
 
 using aiofile::count_code_points;
+using aiofile::Errors;
+using aiofile::Newline;
 using aiofile::detail::ByteOrder;
 using aiofile::detail::find_encoding;
 using aiofile::detail::Transcoder;
@@ -839,6 +842,251 @@ TEST_CASE("Transcoder: what was forgotten does not change the sizes of the rest"
       CHECK(decoder.encoded_size(more.substr(more.size() - 1)) == sizes[sizes.size() - 2]);
     }
   }
+}
+
+namespace {
+
+struct Mended {
+  const char* encoding;
+  std::string bytes;
+  std::string replaced;  // Python's
+};
+
+const std::vector<Mended>& mended() {
+  static const std::vector<Mended> list{
+      {"utf-8",
+       "a\xff\xfe"
+       "b",
+       "a��b"},
+      {"utf-8",
+       "\xe4\xb8"
+       "a\xe4\xb8",
+       "�a�"},
+      {"utf-8", "\xf0\x9f\x98\xf0\x9f\x98\x80\xf0\x9f", "�😀�"},
+      {"utf-8", "\xed\xa0\x80|\xc0\xaf|\xf4\x90\x80\x80|\xe0\x80", "���|��|����|��"},
+      {"utf-8",
+       "\x80\xbf"
+       "a\xc3",
+       "��a�"},
+      {"utf-8-sig", "\xef\xbb\xbf\xef\xbb\xbf\xff", "\ufeff�"},
+      {"ascii", "a\x80\xff", "a��"},
+      {"cp1252", "\x80\x81\x82", "€�‚"},
+      {"utf-16le",
+       "\x00\xd8"
+       "a\0\x00\xdc\x3d\xd8"s,
+       "�a��"},
+      {"utf-16le", "a\0\x3d\xd8\x00"s, "a�"},
+      {"utf-16be", "\xd8\x00\xd8\x3d\xde\x00\0"s, "�😀�"},
+      {"utf-32le", "\0\xd8\0\0a\0\0\0\0\0\x11\0\0"s, "�a��"},
+      {"shift_jis", "a\xff\x93\xfa\x93", "a�日�"},
+      {"gb18030",
+       "\xd6\xd0\xff"
+       "a\x94\x32\xbe",
+       "中�a�"},
+      {"euc-jp", "\xc6\xfc\xffz\xc6", "日�z�"},
+  };
+  return list;
+}
+
+std::string without_replacements(std::string text) {
+  for (std::size_t at; (at = text.find("�")) != std::string::npos;) text.erase(at, 3);
+  return text;
+}
+
+}  // namespace
+
+TEST_CASE("Transcoder: replaces or leaves out what is no text, in one go as in pieces") {
+  for (const Mended& each : mended()) {
+    for (const Errors errors : {Errors::replace, Errors::ignore}) {
+      const std::string wanted = errors == Errors::replace ? each.replaced : without_replacements(each.replaced);
+      for (std::size_t piece = 1; piece <= each.bytes.size(); ++piece) {
+        Transcoder decoder(find_encoding(each.encoding, errors, Newline::none));
+        std::string text;
+        std::size_t done = 0;
+        for (std::size_t end = 0; end < each.bytes.size();) {
+          end = std::min(end + piece, each.bytes.size());
+          std::string_view left = std::string_view(each.bytes).substr(done, end - done);
+          CHECK(decoder.decode(left, done == 0, text, end == each.bytes.size()) != Outcome::invalid);
+          done = end - left.size();
+        }
+        INFO(each.encoding << " " << each.replaced << " in pieces of " << piece);
+        CHECK(text == wanted);
+        CHECK(done == each.bytes.size());
+      }
+    }
+  }
+}
+
+TEST_CASE("Transcoder: strict leaves what is no text, even at the end") {
+  for (const Mended& each : mended()) {
+    INFO(each.encoding << " " << each.replaced);
+    Transcoder decoder = transcoder(each.encoding);
+    std::string text;
+    std::string_view left = each.bytes;
+    CHECK(decoder.decode(left, true, text, true) != Outcome::all);
+    CHECK(text == each.replaced.substr(0, each.replaced.find("�")));
+  }
+}
+
+TEST_CASE("Transcoder: universal newlines, wherever the pieces end") {
+  const std::string ends = "\ra\r\nb\n\r\n\r\r\n\n\rc\r";
+  const std::string wanted = "\na\nb\n\n\n\n\n\nc\n";
+  for (const char* const encoding : {"utf-8", "latin-1", "utf-16", "utf-16be", "utf-32", "shift_jis", "iso-2022-jp"}) {
+    Transcoder encoder = transcoder(encoding);
+    std::string bytes;
+    REQUIRE_FALSE(encoder.encode(ends, true, bytes));
+    for (std::size_t piece = 1; piece <= bytes.size(); ++piece) {
+      INFO(encoding << " in pieces of " << piece);
+      Transcoder decoder(find_encoding(encoding, Errors::strict, Newline::universal));
+      std::string text;
+      std::size_t done = 0;
+      for (std::size_t end = 0; end < bytes.size();) {
+        end = std::min(end + piece, bytes.size());
+        std::string_view left = std::string_view(bytes).substr(done, end - done);
+        decoder.decode(left, done == 0, text, end == bytes.size());
+        done = end - left.size();
+        CHECK(text.find('\r') == std::string::npos);
+        if (end == bytes.size()) CHECK_FALSE(decoder.holds_return());
+      }
+      CHECK(text == wanted);
+    }
+  }
+}
+
+TEST_CASE("Transcoder: a '\\r' waits for what follows, not for what is no text") {
+  const auto decode = [](Errors errors, std::string_view bytes, bool last) {
+    Transcoder decoder(find_encoding("utf-8", errors, Newline::universal));
+    std::string text;
+    decoder.decode(bytes, true, text, last);
+    return std::pair(text, decoder.holds_return());
+  };
+  CHECK(decode(Errors::strict, "a\r", false) == std::pair("a"s, true));
+  CHECK(decode(Errors::strict, "a\r", true) == std::pair("a\n"s, false));
+  CHECK(decode(Errors::strict, "a\r\xe4", false) == std::pair("a"s, true));
+  CHECK(decode(Errors::strict, "a\r\xe4", true) == std::pair("a\n"s, false));
+  CHECK(decode(Errors::strict, "a\r\xff", false) == std::pair("a\n"s, false));
+  CHECK(decode(Errors::replace, "a\r\xff", false) == std::pair("a\n�"s, false));
+  CHECK(decode(Errors::ignore, "a\r\xff", false) == std::pair("a"s, true));
+  CHECK(decode(Errors::ignore, "a\r\xff\n", false) == std::pair("a\n"s, false));
+  CHECK(decode(Errors::ignore, "a\r\xff\xe4", true) == std::pair("a\n"s, false));
+}
+
+TEST_CASE("Transcoder: the other newlines change nothing that is read") {
+  for (const Newline newline : {Newline::none, Newline::crlf}) {
+    Transcoder decoder(find_encoding("latin-1", Errors::strict, newline));
+    std::string text;
+    std::string_view bytes = "a\r\nb\rc\n\r";
+    CHECK(decoder.decode(bytes, true, text) == Outcome::all);
+    CHECK(text == "a\r\nb\rc\n\r");
+  }
+}
+
+TEST_CASE("Transcoder: a shift behind a \"\\r\\n\" belongs to the character that follows") {
+  Transcoder decoder(find_encoding("iso-2022-jp", Errors::strict, Newline::universal));
+  std::string text;
+  std::string_view bytes = "a\r\n\x1b$B$\"";
+  CHECK(decoder.decode(bytes, true, text) == Outcome::all);
+  CHECK(text == "a\nあ");
+  CHECK(decoder.encoded_size("あ") == 5);
+  CHECK(decoder.encoded_size("\nあ") == 7);
+  CHECK(decoder.encoded_size(text) == 8);
+}
+
+TEST_CASE("Transcoder: much that is no text takes no longer than it must") {
+  const std::string wrong(1 << 18, '\xd8');
+  for (const char* const encoding : {"utf-8", "ascii", "utf-16le"}) {
+    Transcoder decoder(find_encoding(encoding, Errors::replace, Newline::none));
+    std::string text;
+    std::string_view left = wrong;
+    CHECK(decoder.decode(left, true, text, true) == Outcome::all);
+    CHECK(text.size() == 3 * wrong.size() / (encoding == "utf-16le"s ? 2 : 1));
+    CHECK(decoder.encoded_size(text) == wrong.size());
+  }
+  std::string letters;
+  for (int i = 0; i < 1 << 18; ++i) letters += "ſ";
+  for (const char* const encoding : {"latin-1", "shift_jis", "iso-2022-jp"}) {
+    Transcoder encoder(find_encoding(encoding, Errors::replace, Newline::none));
+    std::string bytes;
+    CHECK_FALSE(encoder.encode(letters, true, bytes));
+    CHECK(bytes == std::string(1 << 18, '?'));
+    bytes.clear();
+    CHECK_FALSE(encoder.encode(std::string(1 << 18, '\x80'), true, bytes));
+    CHECK(bytes == std::string(1 << 18, '?'));
+  }
+}
+
+TEST_CASE("Transcoder: an encoding that cannot be had any more is an error, whatever errors are replaced") {
+  for (const Errors errors : {Errors::strict, Errors::replace}) {
+    aiofile::detail::Encoding unknown = find_encoding("shift_jis", errors, Newline::none);
+    unknown.name = "gone";
+    Transcoder transcoder(unknown);
+    std::string text;
+    std::string_view left = "text";
+    CHECK_THROWS_AS(transcoder.decode(left, true, text, true), std::system_error);
+    CHECK_THROWS_AS(transcoder.encode("text", true, text), std::system_error);
+    CHECK(text.empty());
+  }
+}
+
+TEST_CASE("Transcoder: text that cannot be expressed is replaced by '?' or left out") {
+  struct Expressed {
+    const char* encoding;
+    std::string text;
+    std::string replaced;  // Python's
+    std::string ignored;
+  };
+  for (const Expressed& each : std::vector<Expressed>{
+           {"latin-1", "aж€é日本z", "a??\xe9??z", "a\xe9z"},
+           {"ascii", "é", "?", ""},
+           {"cp1252", "€ж", "\x80?", "\x80"},
+           {"shift_jis", "日é本", "\x93\xfa?\x96\x7b", "\x93\xfa\x96\x7b"},
+           {"iso-2022-jp", "日é本", "\x1b$BF|\x1b(B?\x1b$BK\\\x1b(B", "\x1b$BF|K\\\x1b(B"},
+           {"utf-8", "a\xff\xe4\xb8z\xed\xa0\x80", "a??z???", "az"},
+           {"utf-8-sig", "\xff", "\xef\xbb\xbf?", "\xef\xbb\xbf"},
+           {"utf-16le", "a\xc3", "a\0?\0"s, "a\0"s},
+           {"latin-1", "a\xf3\xa0\x80\xa1z", "a?z", "az"},
+           {"latin-1", "a\xf3\xa0", "a?", "a"},
+       }) {
+    INFO(each.encoding << " " << each.text);
+    for (const Errors errors : {Errors::replace, Errors::ignore}) {
+      Transcoder encoder(find_encoding(each.encoding, errors, Newline::none));
+      std::string bytes;
+      CHECK_FALSE(encoder.encode(each.text, true, bytes));
+      CHECK(bytes == (errors == Errors::replace ? each.replaced : each.ignored));
+    }
+    CHECK(encode(each.encoding, each.text).wrong);
+  }
+}
+
+TEST_CASE("Transcoder: writes \"\\r\\n\", and says where in the text given something cannot be expressed") {
+  struct Written {
+    const char* encoding;
+    std::string bytes;
+  };
+  const std::string text = "a\nb\r\n\n";
+  for (const Written& each : std::vector<Written>{{"utf-8", "a\r\nb\r\r\n\r\n"},
+                                                  {"latin-1", "a\r\nb\r\r\n\r\n"},
+                                                  {"utf-16le", "a\0\r\0\n\0b\0\r\0\r\0\n\0\r\0\n\0"s},
+                                                  {"shift_jis", "a\r\nb\r\r\n\r\n"}}) {
+    INFO(each.encoding);
+    for (const Errors errors : {Errors::strict, Errors::replace}) {
+      Transcoder encoder(find_encoding(each.encoding, errors, Newline::crlf));
+      std::string bytes;
+      CHECK_FALSE(encoder.encode(text, true, bytes));
+      CHECK(bytes == each.bytes);
+    }
+    for (const Newline newline : {Newline::none, Newline::universal, Newline::crlf}) {
+      Transcoder encoder(find_encoding(each.encoding, Errors::strict, newline));
+      std::string bytes;
+      CHECK(encoder.encode("\n\nab\xff\n", true, bytes) == 4);
+      CHECK(encoder.encode("\n\xff", true, bytes) == 1);
+      CHECK(encoder.encode("\xff\n", true, bytes) == 0);
+    }
+  }
+  Transcoder universal(find_encoding("latin-1", Errors::strict, Newline::universal));
+  std::string bytes;
+  CHECK_FALSE(universal.encode(text, true, bytes));
+  CHECK(bytes == text);
 }
 
 TEST_CASE("Transcoder: restart() forgets shifts, sizes and what was pending") {

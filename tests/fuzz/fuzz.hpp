@@ -106,6 +106,16 @@ inline std::size_t character(std::string_view text) {
   return point < smallest[length] || point > 0x10ffff || surrogate ? 0 : length;
 }
 
+/// Whether some bytes would make a character of it. Only the second byte has other bounds than 80..bf.
+inline bool begins_character(const std::string& text) {
+  if (text.empty() || text.size() > 3) return false;
+  for (const char next : {'\x80', '\x8f', '\x90', '\x9f', '\xa0', '\xbf'}) {
+    const std::string longer = text + next;
+    if (character(longer) == longer.size() || begins_character(longer)) return true;
+  }
+  return false;
+}
+
 /// The bytes of whole, valid characters at the front.
 inline std::size_t valid_prefix(std::string_view text) {
   std::size_t valid = 0;

@@ -8,22 +8,13 @@
 
 namespace {
 
-/// Whether some bytes would make a character of it. Only the second byte has other bounds than 80..bf.
-bool begins_character(const std::string& text) {
-  if (text.empty() || text.size() > 3) return false;
-  for (const char next : {'\x80', '\x8f', '\x90', '\x9f', '\xa0', '\xbf'}) {
-    const std::string longer = text + next;
-    if (fuzz::character(longer) == longer.size() || begins_character(longer)) return true;
-  }
-  return false;
-}
-
 void check(std::string_view text, std::size_t count, std::size_t limit, std::size_t piece) {
   const std::size_t size = fuzz::valid_prefix(text);
   const std::string_view valid = text.substr(0, size);
   const aiofile::Utf8Scan scan = aiofile::scan_utf8(text);
   fuzz::require(scan.valid == size, "scan_utf8: the longest valid prefix");
-  fuzz::require(scan.truncated == begins_character(std::string(text.substr(size))), "scan_utf8: what is truncated");
+  fuzz::require(scan.truncated == fuzz::begins_character(std::string(text.substr(size))),
+                "scan_utf8: what is truncated");
 
   std::size_t all = 0;
   for (std::size_t at = 0; at < size; at += fuzz::character(valid.substr(at))) ++all;

@@ -1,4 +1,5 @@
-// Fuzz target: Transcoder against iconv(3) in one go: decoding in pieces of any size, encoding, and back again.
+// Fuzz target: Transcoder against iconv(3) in one go: decoding in pieces of any size, encoding, and back again; and
+// what errors and newline make of it against the plain ways to do the same.
 #include <iconv.h>
 
 #include <aiofile/transcoder.hpp>
@@ -14,6 +15,8 @@
 
 namespace {
 
+using aiofile::Errors;
+using aiofile::Newline;
 using aiofile::detail::Encoding;
 using aiofile::detail::Transcoder;
 
@@ -68,19 +71,22 @@ Converted by_iconv(const char* to, const char* from, std::string_view input) {
 struct Decoded {
   std::string text;
   std::size_t taken = 0;
+  std::uint64_t size = 0;  // of the text in the file, without a mark
   Transcoder::Outcome outcome = Transcoder::Outcome::all;
 };
 
-Decoded in_pieces(const Encoding& encoding, const std::string& bytes, std::size_t piece) {
+Decoded in_pieces(const Encoding& encoding, const std::string& bytes, std::size_t piece, bool to_the_end = false) {
   Transcoder transcoder(encoding);
   Decoded result;
   for (std::size_t end = 0; end < bytes.size() && result.outcome != Transcoder::Outcome::invalid;) {
     end = std::min(end + piece, bytes.size());
     const std::string here = bytes.substr(result.taken, end - result.taken);  // its own memory
     std::string_view left = here;
-    result.outcome = transcoder.decode(left, result.taken == 0, result.text);
+    result.outcome = transcoder.decode(left, result.taken == 0, result.text, to_the_end && end == bytes.size());
     result.taken = end - left.size();
   }
+  transcoder.end();
+  result.size = transcoder.encoded_size(result.text);
   return result;
 }
 
@@ -102,6 +108,65 @@ void check_decoding(const Known& each, const std::string& bytes, std::size_t pie
   if (encoding.form == aiofile::detail::Form::utf8) return;  // to iconv, F9 could begin a character; see text.cpp
   const bool cut = plain.error == EINVAL;
   fuzz::require((whole.outcome == Transcoder::Outcome::incomplete) == cut, "incomplete, as iconv says");
+}
+
+std::string with(std::string text, std::string_view each, std::string_view other) {
+  for (std::size_t at = 0; (at = text.find(each, at)) != std::string::npos; at += other.size()) {
+    text.replace(at, each.size(), other);
+  }
+  return text;
+}
+
+/// UTF-8 with one U+FFFD, or nothing, for each longest part that could begin a character.
+std::string mended(std::string_view bytes, bool replace) {
+  std::string text;
+  while (!bytes.empty()) {
+    std::size_t size = fuzz::character(bytes);
+    if (size > 0) {
+      text += bytes.substr(0, size);
+    } else {
+      size = 1;
+      while (size < std::min<std::size_t>(bytes.size(), 3) &&
+             fuzz::begins_character(std::string(bytes.substr(0, size + 1))))
+        ++size;
+      if (replace) text += "\xef\xbf\xbd";
+    }
+    bytes.remove_prefix(size);
+  }
+  return text;
+}
+
+void check_options(const Known& each, const std::string& bytes, std::size_t piece, Errors errors, bool universal) {
+  Encoding encoding = encoding_of(each);
+  encoding.errors = errors;
+  const std::string whole = in_pieces(encoding, bytes, std::max<std::size_t>(bytes.size(), 1), true).text;
+  encoding.newline = universal ? Newline::universal : Newline::none;
+  const Decoded pieces = in_pieces(encoding, bytes, piece, true);
+  const std::string wanted = universal ? with(with(whole, "\r\n", "\n"), "\r", "\n") : whole;
+  fuzz::require(pieces.text == wanted, "decoded in pieces, whatever the options");
+  fuzz::require(fuzz::valid_prefix(wanted) == wanted.size(), "what is mended is UTF-8");
+  if (errors == Errors::strict) return;
+  fuzz::require(pieces.outcome == Transcoder::Outcome::all && pieces.taken == bytes.size(), "all is mended");
+  const bool empty = wanted.empty() && errors == Errors::ignore;
+  if (!encoding.marked && !empty) fuzz::require(pieces.size == bytes.size(), "encoded_size, whatever the options");
+  if (each.name == std::string_view("utf-8")) {
+    fuzz::require(whole == mended(bytes, errors == Errors::replace), "one U+FFFD for each part");
+  }
+}
+
+void check_returns(const Known& each, std::string_view text) {
+  Encoding encoding = encoding_of(each);
+  Transcoder plain(encoding);
+  encoding.newline = Newline::crlf;
+  Transcoder returns(encoding);
+  std::string bytes;
+  std::string wanted;
+  const std::optional<std::size_t> wrong = returns.encode(text, false, bytes);
+  fuzz::require(wrong == Transcoder(encoding_of(each)).encode(text, false, wanted), "the offset in the text given");
+  if (wrong) return;
+  wanted.clear();
+  plain.encode(with(std::string(text), "\n", "\r\n"), false, wanted);
+  fuzz::require(bytes == wanted, "each '\\n' is written as \"\\r\\n\"");
 }
 
 void check_encoding(const Known& each, std::string_view text) {
@@ -131,9 +196,14 @@ void check_encoding(const Known& each, std::string_view text) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   fuzz::Source source(data, size);
   const Known& each = known[source.byte() % known.size()];
-  const std::size_t piece = source.byte() % 64 + std::size_t{1};
+  const unsigned way = source.byte();
+  const std::size_t piece = way % 64 + std::size_t{1};
   const std::string bytes(source.rest());
   check_decoding(each, bytes, piece);
-  check_encoding(each, std::string_view(bytes).substr(0, fuzz::valid_prefix(bytes)));
+  const std::string_view text = std::string_view(bytes).substr(0, fuzz::valid_prefix(bytes));
+  check_encoding(each, text);
+  check_options(each, bytes, piece, Errors::strict, true);
+  check_options(each, bytes, piece, way & 64 ? Errors::replace : Errors::ignore, (way & 128) != 0);
+  check_returns(each, text);
   return 0;
 }

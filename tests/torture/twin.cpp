@@ -33,8 +33,11 @@ std::unique_ptr<Episode> random_episode(World& world) {
   world.situation = "mode " + std::string(mode);
   if (kind < 3) {
     const bool gathering = world.chance(2);
+    const bool in_blocks = world.chance(4);
     world.situation += gathering ? ", stream with a buffer" : ", stream";
-    return std::make_unique<differential::Streamed>(world, mode, gathering ? 1 + world.below(20'000) : 0);
+    world.situation += in_blocks ? ", O_DIRECT" : "";
+    return std::make_unique<differential::Streamed>(world, mode, gathering ? 1 + world.below(20'000) : 0,
+                                                    in_blocks ? O_DIRECT : 0);
   }
   const bool direct = world.chance(8);
   if (direct) {

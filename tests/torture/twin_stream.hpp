@@ -9,16 +9,17 @@ using aiofile::FileStream;
 
 inline constexpr std::size_t largest_streamed = 300 * 1024;
 
-/// A stream, or two on one descriptor, each with a position of its own.
+/// A stream, or two on one descriptor, each with a position of its own. `extra_flags`: of the stream, not of its twin.
 class Streamed final : public Episode {
  public:
-  Streamed(World& shared, std::string_view mode, std::size_t buffering)
-      : Episode(shared, mode, 0), mode_(mode), buffering_(buffering) {}
+  Streamed(World& shared, std::string_view mode, std::size_t buffering, int extra_flags)
+      : Episode(shared, mode, 0), mode_(mode), buffering_(buffering), extra_flags_(extra_flags) {}
 
   Task<> open() override {
     aiofile::OpenOptions options;
     options.context = &world.context;
     options.buffering = buffering_;
+    options.flags = extra_flags_;
     FileStream stream = co_await aiofile::async_open(world.ours, mode_, options);
     streams_.push_back(std::move(stream));
     positions_.push_back(appending ? size_of(twin) : 0);
@@ -205,6 +206,7 @@ class Streamed final : public Episode {
 
   std::string mode_;
   std::size_t buffering_;
+  int extra_flags_;
   std::vector<FileStream> streams_;
   std::vector<std::uint64_t> positions_;
   FileStream* stream_ = nullptr;  // of this step, and its position
