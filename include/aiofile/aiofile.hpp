@@ -10,6 +10,7 @@
 #include <aiofile/line_reader.hpp>
 #include <aiofile/mode.hpp>
 #include <aiofile/options.hpp>
+#include <aiofile/os.hpp>
 #include <aiofile/reader.hpp>
 #include <aiofile/stream.hpp>
 #include <aiofile/text.hpp>
