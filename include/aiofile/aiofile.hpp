@@ -13,6 +13,7 @@
 #include <aiofile/os.hpp>
 #include <aiofile/reader.hpp>
 #include <aiofile/stream.hpp>
+#include <aiofile/tempfile.hpp>
 #include <aiofile/text.hpp>
 #include <aiofile/text_options.hpp>
 #include <aiofile/whence.hpp>
