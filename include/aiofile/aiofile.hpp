@@ -12,6 +12,7 @@
 #include <aiofile/options.hpp>
 #include <aiofile/os.hpp>
 #include <aiofile/reader.hpp>
+#include <aiofile/standard_streams.hpp>
 #include <aiofile/stream.hpp>
 #include <aiofile/tempfile.hpp>
 #include <aiofile/text.hpp>
