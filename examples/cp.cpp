@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <aiofile/aiofile.hpp>
-#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -42,24 +41,24 @@ class Refusal : public std::runtime_error {
 /// A bar on stderr, where that is a terminal.
 class Progress {
  public:
-  /// `total` 0: unknown.
-  Progress(std::string name, std::uint64_t total) : name_(std::move(name)), total_(total) {}
+  explicit Progress(std::string name) : name_(std::move(name)) {}
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   ~Progress() {
     if (shown_) std::fputc('\n', stderr);
   }
 
-  void show(std::uint64_t done, bool last) {
+  /// `total` 0: unknown.
+  void show(std::uint64_t done, std::uint64_t total) {
     const auto now = std::chrono::steady_clock::now();
-    if (!terminal_ || (!last && now - shown_at_ < std::chrono::milliseconds(100))) return;
+    if (!terminal_ || (done != total && now - shown_at_ < std::chrono::milliseconds(100))) return;
     shown_ = true;
     shown_at_ = now;
     const double mebibytes = static_cast<double>(done) / (1024 * 1024);
-    if (total_ == 0) {
+    if (total == 0) {
       std::fprintf(stderr, "\r%8.1f MiB  %s", mebibytes, name_.c_str());
     } else {
-      const double share = std::min(1.0, static_cast<double>(done) / static_cast<double>(total_));
+      const double share = static_cast<double>(done) / static_cast<double>(total);
       const std::string bar(static_cast<std::size_t>(share * 30), '#');
       std::fprintf(stderr, "\r[%-30s] %3.0f%% %8.1f MiB  %s", bar.c_str(), share * 100, mebibytes, name_.c_str());
     }
@@ -67,7 +66,6 @@ class Progress {
 
  private:
   std::string name_;
-  std::uint64_t total_;
   bool terminal_ = ::isatty(STDERR_FILENO) == 1;
   bool shown_ = false;
   std::chrono::steady_clock::time_point shown_at_;
@@ -83,44 +81,61 @@ struct ::stat status_of(int fd, const std::filesystem::path& path) {
 using Identity = std::pair<::dev_t, ::ino_t>;
 Identity identity(const struct ::stat& status) { return {status.st_dev, status.st_ino}; }
 
+/// A pipe, a terminal, a device ...: it has no size and no place, and is not replaced.
+bool is_special(const std::filesystem::path& path) {
+  struct ::stat status;
+  return ::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode);
+}
+
 class Copier {
  public:
-  Copier(std::filesystem::path target, std::size_t chunk_size)
-      : target_(std::move(target)), current_(chunk_size), next_(chunk_size) {}
+  Copier(std::filesystem::path target, std::size_t chunk_size) : target_(std::move(target)), chunk_size_(chunk_size) {}
 
   Task<> copy(const std::string& name) {
-    FileStream source = co_await open(name);
-    const struct ::stat status = status_of(source.fileno(), name);
-    if (S_ISDIR(status.st_mode)) throw FileError("read", name, EISDIR);
     const std::filesystem::path target = target_of(name);
-    check_target(name, status, target);
+    if (name == "-" || is_special(name) || is_special(target)) {
+      co_await copy_stream(name, target);
+    } else {
+      co_await copy_file(name, target);
+    }
+  }
 
+ private:
+  Task<> copy_file(const std::string& name, const std::filesystem::path& target) {
+    struct ::stat source;
+    if (::stat(name.c_str(), &source) == 0) check_target(name, source, target);
+    Progress progress(name);
+    auto report = [&](std::uint64_t done, std::uint64_t total) { progress.show(done, total); };
+    const aiofile::CopyOptions options{.buffer_size = chunk_size_, .progress = report};
+    co_await aiofile::copy_file(name, target, options);
+    struct ::stat written;
+    if (::stat(target.c_str(), &written) == 0) written_.insert(identity(written));
+  }
+
+  Task<> copy_stream(const std::string& name, const std::filesystem::path& target) {
+    FileStream source = co_await open(name);
+    check_target(name, status_of(source.fileno(), name), target);
+    std::vector<std::byte> current(chunk_size_);
+    std::vector<std::byte> next(chunk_size_);
     // Before the target is touched: a source that cannot be read leaves it as it was.
-    std::size_t size = co_await source.read_into(current_);
-
-    const bool regular = S_ISREG(status.st_mode);
-    aiofile::OpenOptions options;
-    options.permissions = regular ? status.st_mode & 0777 : 0666;
-    AIOFile file = co_await AIOFile(target, "wb", options);
+    std::size_t size = co_await source.read_into(current);
+    AIOFile file = co_await AIOFile(target, "wb");
     written_.insert(identity(status_of(file.fileno(), target)));
-
-    const std::uint64_t total = regular ? static_cast<std::uint64_t>(status.st_size) : 0;
-    Progress progress(name, total);
+    Progress progress(name);
     std::uint64_t offset = 0;
     while (size > 0) {
-      const std::span<const std::byte> chunk = std::span(current_).first(size);
+      const std::span<const std::byte> chunk = std::span(current).first(size);
       const std::tuple<std::size_t, std::size_t> moved =
-          co_await aiofile::gather(source.read_into(next_), file.write_bytes(chunk, offset));
+          co_await aiofile::gather(source.read_into(next), file.write_bytes(chunk, offset));
       offset += size;
       size = std::get<0>(moved);
-      std::swap(current_, next_);
-      progress.show(offset, size == 0);
+      std::swap(current, next);
+      progress.show(offset, size > 0 ? 0 : offset);
     }
     co_await file.close();
     co_await source.close();
   }
 
- private:
   static Task<FileStream> open(const std::string& name) {
     if (name == "-") co_return co_await aiofile::async_open(STDIN_FILENO, "rb");
     co_return co_await aiofile::async_open(name, "rb");
@@ -143,8 +158,7 @@ class Copier {
   }
 
   std::filesystem::path target_;
-  std::vector<std::byte> current_;
-  std::vector<std::byte> next_;
+  std::size_t chunk_size_;
   std::set<Identity> written_;
 };
 
@@ -199,7 +213,7 @@ int usage(std::FILE* stream, int code) {
 
 int main(int argc, char** argv) try {
   occupy_standard_streams();
-  std::size_t chunk_size = std::size_t{256} * 1024;
+  std::size_t chunk_size = std::size_t{512} * 1024;
   const ::option options[] = {{"chunk-size", required_argument, nullptr, 'c'}, {"help", no_argument, nullptr, 'h'}, {}};
   for (int option; (option = ::getopt_long(argc, argv, "", options, nullptr)) != -1;) {
     if (option == 'h') return usage(stdout, 0);

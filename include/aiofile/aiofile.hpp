@@ -4,6 +4,7 @@
 #include <aiofile/aligned.hpp>
 #include <aiofile/async_open.hpp>
 #include <aiofile/concepts.hpp>
+#include <aiofile/copy.hpp>
 #include <aiofile/encoding.hpp>
 #include <aiofile/error.hpp>
 #include <aiofile/file.hpp>
