@@ -4,6 +4,7 @@
 #include <aiofile/aligned.hpp>
 #include <aiofile/async_open.hpp>
 #include <aiofile/atomic.hpp>
+#include <aiofile/bulk.hpp>
 #include <aiofile/concepts.hpp>
 #include <aiofile/copy.hpp>
 #include <aiofile/encoding.hpp>
