@@ -17,6 +17,7 @@
 #include <aiofile/reader.hpp>
 #include <aiofile/standard_streams.hpp>
 #include <aiofile/stream.hpp>
+#include <aiofile/tail.hpp>
 #include <aiofile/tempfile.hpp>
 #include <aiofile/text.hpp>
 #include <aiofile/text_options.hpp>
