@@ -10,7 +10,9 @@
 #include <aiofile/encoding.hpp>
 #include <aiofile/error.hpp>
 #include <aiofile/file.hpp>
+#include <aiofile/iostream_file.hpp>
 #include <aiofile/line_reader.hpp>
+#include <aiofile/memory_file.hpp>
 #include <aiofile/mode.hpp>
 #include <aiofile/options.hpp>
 #include <aiofile/os.hpp>
