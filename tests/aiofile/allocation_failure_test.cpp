@@ -13,6 +13,7 @@
 #include <new>
 #include <optional>
 #include <span>
+#include <sstream>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -297,6 +298,133 @@ Task<std::string> hello(Path path) {
   co_return text;
 }
 
+// ---- what stands on paths ---------------------------------------------------------------------------------------
+
+Task<std::string> named(Path file) {
+  const Path path = file.native() + ".one";
+  const Path other = file.native() + ".other";
+  std::filesystem::remove(path);
+  std::filesystem::remove(other);
+  co_await aiofile::write_file(path, "of a name");
+  co_await aiofile::os::rename(path, other);
+  co_await aiofile::os::symlink(other.filename(), path);
+  const aiofile::os::Stat status = co_await aiofile::os::stat(path);
+  const Path target = co_await aiofile::os::readlink(path);
+  std::string text = std::to_string(status.size) + " " + (target == other.filename() ? "there" : "elsewhere");
+  co_await aiofile::os::remove(path);
+  co_await aiofile::os::remove(other);
+  co_return text;
+}
+
+Task<std::string> tree(Path path) {
+  const Path top = path.native() + ".tree";
+  const Path copy = path.native() + ".copy";
+  std::filesystem::remove_all(top);
+  std::filesystem::remove_all(copy);
+  std::filesystem::remove(path);
+  co_await aiofile::os::makedirs(top / "a/b");
+  co_await aiofile::write_file(top / "a/file", "content");
+  co_await aiofile::os::symlink("file", top / "a/link");
+  co_await aiofile::copy_tree(top, copy);
+  std::size_t entries = 0;
+  {
+    auto found = aiofile::os::walk(copy, {.stat = true});
+    while (const auto entry = co_await found.next()) ++entries;
+  }
+  auto names = co_await aiofile::os::listdir(copy / "a");
+  co_return std::to_string(entries) + " " + std::to_string(names.size());
+}
+
+Task<std::string> copied(Path path) {
+  const Path other = path.native() + ".other";
+  co_await aiofile::write_file(path, "to be copied");
+  co_await aiofile::copy_file(path, other);
+  co_await aiofile::copy_file(path, other);  // replaces it
+  co_return co_await aiofile::read_file(other);
+}
+
+Task<std::string> replaced(Path path) {
+  co_await aiofile::write_atomic(path, "at once");
+  {
+    auto out = co_await aiofile::AtomicWriter::open(path);
+    co_await out.write("piece ");
+    co_await out.write("by piece");
+    co_await out.commit();
+  }
+  co_return co_await aiofile::read_file(path);
+}
+
+Task<std::string> temporary(Path path) {
+  std::string text;
+  auto directory = co_await aiofile::tempfile::TemporaryDirectory({.dir = path.parent_path().native()});
+  {
+    auto file = co_await aiofile::tempfile::TemporaryFile("w+", {.dir = directory.name().native()});
+    co_await file.write("unnamed, ");
+    file.seek(0);
+    text += co_await file.read();
+    co_await file.close();
+    auto known = co_await aiofile::tempfile::NamedTemporaryFile("w+", {.dir = directory.name().native()});
+    co_await known.write("named, ");
+    known.seek(0);
+    text += co_await known.read();
+    co_await known.close();
+    auto spooled = co_await aiofile::tempfile::SpooledTemporaryFile(4, "w+", {.dir = directory.name().native()});
+    co_await spooled.write("spooled");
+    spooled.seek(0);
+    text += co_await spooled.read();
+    co_await spooled.close();
+  }
+  co_await directory.close();
+  co_return text;
+}
+
+Task<std::string> pieces(Path path) {
+  AIOFile file = co_await AIOFile(path, "w+b");
+  std::string first = "0123456789";
+  std::string second = "abcdefghij";
+  const std::vector<::iovec> parts = {{first.data(), first.size()}, {second.data(), second.size()}};
+  co_await file.writev(parts);
+  co_await file.readv(parts, 0);
+  const std::vector<aiofile::Extent> extents = {{12, 3}, {0, 2}, {18, 100}};
+  const aiofile::ManyReads reads = co_await aiofile::read_many(file, extents);
+  std::string text;
+  for (const std::string_view read : reads) text += read;
+  co_await file.close();
+  co_return text + first;
+}
+
+Task<std::string> followed(Path path) {
+  co_await aiofile::write_file(path, "one\ntwo\nthree\n");
+  auto tailed = aiofile::tail(path, {.last_lines = 2});
+  std::string text;
+  for (int i = 0; i < 2; ++i) {
+    const std::optional<std::string> line = co_await tailed.next();
+    text += line.value_or("");
+  }
+  co_return text;
+}
+
+Task<std::string> file_like(Path) {
+  aiofile::MemoryFile memory("one\ntwo\n");
+  aiofile::LineReader reader(memory, 4);
+  std::string text = reserved();
+  co_await insist([&] { return reader.next(); }, text);
+  std::stringstream stream("three\nfour\n");
+  aiofile::IostreamFile adapted(stream);
+  aiofile::LineReader more(adapted, 4);
+  co_await insist([&] { return more.next(); }, text);
+  co_return text;
+}
+
+Task<std::string> universal(Path path) {
+  co_await aiofile::write_file(path, "one\r\ntwo\xff\rthree");
+  std::string text = reserved();
+  FileStream stream = co_await aiofile::async_open(path, "r", {.errors = "replace", .newline = "universal"});
+  co_await insist([&] { return stream.read(4); }, text);
+  co_await stream.close();
+  co_return text;
+}
+
 std::string own_context(caio::Context& other, const Path& path) {
   caio::Context context(other.implementation());
   return context.run(hello(path));
@@ -338,6 +466,7 @@ struct Scenario {
   const char* name;
   std::string (*body)(caio::Context&, const Path&);
   std::string wanted;
+  bool long_way = false;  // many operations on paths, which are the same with and without speculation
 };
 
 // ---- the loop ----------------------------------------------------------------------------------------------------
@@ -353,6 +482,8 @@ std::string difference(std::string_view found, std::string_view wanted) {
   return "at byte " + std::to_string(at) + " of " + std::to_string(wanted.size()) + " there is '" +
          std::string(found.substr(at, 20)) + "' instead of '" + std::string(wanted.substr(at, 20)) + "'";
 }
+
+Task<> one_turn(caio::Context& context) { co_await context.schedule(); }
 
 /// In a thread of its own, whose free list of frames is empty: else most frames would need no allocation.
 Attempt attempt(const Scenario& scenario, const support::Setup& setup, const Path& path, std::size_t first,
@@ -381,6 +512,9 @@ Attempt attempt(const Scenario& scenario, const support::Setup& setup, const Pat
   } catch (const std::exception& error) {
     result.violation += std::string("; the survivor threw ") + error.what();
   }
+  // A close that nobody waits for takes 20 ms where inotify had watches.
+  const auto patience = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (context.stats().in_flight > 0 && std::chrono::steady_clock::now() < patience) context.run(one_turn(context));
   const caio::ContextStats stats = context.stats();
   if (stats.submitted != stats.completed || stats.in_flight != 0 || stats.parked != 0) {
     result.violation += "; operations are left";
@@ -473,6 +607,15 @@ const std::vector<Scenario> scenarios = {
     {"offload", run<offloaded>, times(2, std::string(100, 'o'))},
     {"a generator", run<generated>, std::string(60, 'g')},
     {"a pipe", run<through_a_pipe>, "from end to end\n"},
+    {"names", run<named>, "9 there", true},
+    {"a tree", run<tree>, "4 3", true},
+    {"a copy", run<copied>, "to be copied", true},
+    {"replaced", run<replaced>, "piece by piece", true},
+    {"temporary files", run<temporary>, "unnamed, named, spooled", true},
+    {"pieces", run<pieces>, "cde01ij0123456789", true},
+    {"followed", run<followed>, "two\nthree\n", true},
+    {"file-like", run<file_like>, "one\ntwo\nthree\nfour\n", true},
+    {"universal", run<universal>, "one\ntwo\xef\xbf\xbd\nthree", true},
 };
 
 }  // namespace
@@ -488,7 +631,8 @@ TEST_CASE("out of memory: every failure is told, and nothing is lost") {
       const bool slow = setup.implementation == caio::Implementation::linux_aio && !large;
       for (const Scenario& scenario : scenarios) {
         if (slow && scenario.body != own_context) continue;
-        for (std::size_t period = 0; period <= (large ? 7U : 1U); ++period) {
+        if (scenario.long_way && !large && (!setup.speculate || setup.old_kernel)) continue;
+        for (std::size_t period = 0; period <= (large ? 7U : scenario.long_way ? 0U : 1U); ++period) {
           const Tally tally = fail_each(scenario, setup, period);
           INFO(scenario.name);
           CHECK(tally.points > 0);
