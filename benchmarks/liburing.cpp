@@ -2,8 +2,10 @@
 
 #include <fcntl.h>
 #include <liburing.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <vector>
 
 #include "workloads.hpp"
 
@@ -14,7 +16,7 @@ using bench::Run;
 /// What has ended is replaced in batches, with one system call for each.
 class Ring {
  public:
-  explicit Ring(Run& run) {
+  explicit Ring(Run& run) : found_(run.depth) {
     run.backend = "io_uring";
     ::io_uring_params params{};
     params.flags = IORING_SETUP_CLAMP | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN;
@@ -51,6 +53,18 @@ class Ring {
     entry->user_data = slot;
   }
 
+  void stat(std::size_t slot, const char* path) {
+    ::io_uring_sqe* const entry = ::io_uring_get_sqe(&ring_);
+    ::io_uring_prep_statx(entry, AT_FDCWD, path, 0, STATX_BASIC_STATS | STATX_BTIME, &found_[slot]);
+    entry->user_data = slot;
+  }
+
+  void rename(std::size_t slot, const char* from, const char* to) {
+    ::io_uring_sqe* const entry = ::io_uring_get_sqe(&ring_);
+    ::io_uring_prep_renameat(entry, AT_FDCWD, from, AT_FDCWD, to, 0);
+    entry->user_data = slot;
+  }
+
   template <typename Handler>
   void wait(Handler handler) {
     Run::require(::io_uring_submit_and_wait(&ring_, 1) >= 0, "io_uring_submit_and_wait");
@@ -66,6 +80,7 @@ class Ring {
 
  private:
   ::io_uring ring_{};
+  std::vector<struct ::statx> found_;
 };
 
 }  // namespace

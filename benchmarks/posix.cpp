@@ -2,8 +2,10 @@
 // lines and to write small records that C and C++ bring along.
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <immintrin.h>
 #include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -11,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <string>
 #include <string_view>
@@ -159,6 +162,20 @@ void copy_sendfile(Run& run) {
   });
 }
 
+/// A process of its own, which takes a millisecond.
+void copy_cp(Run& run, const std::string& command) {
+  alone(run, command.c_str());
+  bench::remove_target(run);
+  bench::count_pieces(run);
+  const std::string line = command + " '" + run.file.native() + "' '" + run.target.native() + "'";
+  run.measure([&] { Run::require(std::system(line.c_str()) == 0, "cp"); });
+  bench::require_copied(run);
+}
+
+void copy_cp(Run& run) { copy_cp(run, "cp"); }
+/// By reading and writing, too.
+void copy_cp_no_reflink(Run& run) { copy_cp(run, "cp --reflink=never"); }
+
 void small_files(Run& run) {
   alone(run, "open, read and close");
   const std::vector<std::string> paths = bench::small_file_paths(run);
@@ -174,6 +191,33 @@ void small_files(Run& run) {
     }
   });
   run.report("file_bytes", static_cast<double>(bytes));
+}
+
+void stat(Run& run) {
+  alone(run, "statx");
+  const std::vector<std::string> paths = bench::small_file_paths(run);
+  run.measure([&] {
+    for (const std::string& path : paths) {
+      bench::Stopwatch watch(run);
+      struct ::statx found;
+      const int result = ::statx(AT_FDCWD, path.c_str(), 0, STATX_BASIC_STATS | STATX_BTIME, &found);
+      watch.stop();
+      Run::require(result == 0, "statx");
+    }
+  });
+}
+
+void rename(Run& run) {
+  alone(run, "rename");
+  const bench::Renamed file(run);
+  run.measure([&] {
+    for (std::uint64_t i = 0; i < run.operations; ++i) {
+      bench::Stopwatch watch(run);
+      const int result = ::rename(file.from(i).c_str(), file.to(i).c_str());
+      watch.stop();
+      Run::require(result == 0, "rename");
+    }
+  });
 }
 
 // ---- lines
@@ -426,6 +470,43 @@ void small_writes_gather(Run& run) {
   });
 }
 
+// ---- trees of directories
+
+void require_entries(const Run& run, std::uint64_t count) {
+  Run::require(count == run.operations, "as many entries as --operations");
+}
+
+void walk_iterator(Run& run) {
+  alone(run, "std::filesystem::recursive_directory_iterator");
+  std::uint64_t count = 0;
+  run.measure([&] {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(run.target)) count += !entry.path().empty();
+  });
+  require_entries(run, count);
+}
+
+/// Has to ask for the stat of each entry, which the others do not.
+void walk_nftw(Run& run) {
+  alone(run, "nftw");
+  static std::uint64_t count;
+  count = 0;
+  run.measure([&] {
+    const auto visit = [](const char*, const struct ::stat*, int, ::FTW*) {
+      ++count;
+      return 0;
+    };
+    Run::require(::nftw(run.target.c_str(), visit, 64, FTW_PHYS) == 0, "nftw");
+  });
+  require_entries(run, count - 1);  // it gives the tree's own directory, too
+}
+
+/// A process of its own, which takes a millisecond, and prints nothing.
+void walk_find(Run& run) {
+  alone(run, "find");
+  const std::string command = "find '" + run.target.native() + "' -printf ''";
+  run.measure([&] { Run::require(std::system(command.c_str()) == 0, "find"); });
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -438,7 +519,11 @@ int main(int argc, char** argv) {
                          {"copy", copy},
                          {"copy-file-range", copy_file_range},
                          {"copy-sendfile", copy_sendfile},
+                         {"copy-cp", copy_cp},
+                         {"copy-cp-no-reflink", copy_cp_no_reflink},
                          {"small-files", small_files},
+                         {"stat", stat},
+                         {"rename", rename},
                          {"lines-ifstream", lines_ifstream},
                          {"lines-getline", lines_getline},
                          {"lines-fgets", lines_fgets},
@@ -447,5 +532,8 @@ int main(int argc, char** argv) {
                          {"small-writes-ofstream", small_writes_ofstream},
                          {"small-writes-fwrite", small_writes_fwrite},
                          {"small-writes-write", small_writes_write},
-                         {"small-writes-gather", small_writes_gather}});
+                         {"small-writes-gather", small_writes_gather},
+                         {"walk-iterator", walk_iterator},
+                         {"walk-nftw", walk_nftw},
+                         {"walk-find", walk_find}});
 }

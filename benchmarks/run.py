@@ -211,6 +211,7 @@ int main() {
 }
 """
     programs = [("aiofile/aiofile.hpp", "", nothing, ours), ("aiofile/aiofile.hpp", " and a read", read_by_ours, ours),
+                ("aiofile/file.hpp", "", nothing, ours), ("aiofile/file.hpp", " and a read", read_by_ours, ours),
                 ("boost/asio.hpp", "", nothing, asio), ("boost/asio.hpp", " and a read", read_by_asio, asio),
                 ("fstream", "", nothing, [])]
     rows = []
@@ -289,6 +290,14 @@ def make_data(data, quick):
         path = data / "small" / str(index)
         if not path.exists():
             path.write_bytes(generator.randbytes(generator.randint(1000, 8000)))
+    if not (data / "tree").exists():
+        growing = data / "tree.growing"
+        for directory in range(1000):
+            path = growing / f"directory{directory:04}"
+            path.mkdir(parents=True, exist_ok=True)
+            for file in range(100):
+                (path / f"file_number_{file:03}.txt").touch()
+        growing.rename(data / "tree")
 
 
 def main():
@@ -298,7 +307,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="small files and few operations: to see that all of it works")
     parser.add_argument("--only", default="", help="tables whose name matches this regular expression")
-    parser.add_argument("--out", type=Path, help="a directory for the tables (performance.md, results.json) and plots")
+    parser.add_argument("--out", type=Path, help="a directory for tables.md, results.json and the plots")
     options = parser.parse_args()
 
     options.data.mkdir(parents=True, exist_ok=True)

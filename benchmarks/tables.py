@@ -65,7 +65,8 @@ def everybody(workload, *more):
 
 
 def tables(data):
-    cached, target, small, hot = (str(data / name) for name in ("cached.bin", "target.bin", "small", "hot.bin"))
+    cached, target, small, hot, tree = (str(data / name)
+                                        for name in ("cached.bin", "target.bin", "small", "hot.bin", "tree"))
     logs = {80: str(data / "log80.txt"), 12: str(data / "log12.txt")}
     result = []
     for depth in (1, 8, 32, 128):
@@ -159,4 +160,38 @@ def tables(data):
                         targets=[Target(POSIX, 0.8, 1, workload="small-writes-writer", reference="small-writes-fwrite"),
                                  Target(POSIX, 4, 8, workload="small-writes-writer", reference="small-writes-write")],
                         quick={"operations": 100_000}, traced=False, writes=True))
+    result.append(Table("w13", "W13: the names in 1000 directories of 100 files each",
+                        [(POSIX, f"walk-{how}") for how in ("iterator", "nftw", "find")] +
+                        [(contender, "walk") for contender in OURS[::2]] + [(URING, "walk-paths")],
+                        {"target": tree, "operations": 101_000},
+                        targets=[Target(POSIX, 1, 1.5, workload="walk", reference="walk-find"),
+                                 Target(POSIX, 1.5, 2, workload="walk", reference="walk-iterator"),
+                                 Target(POSIX, 1, 1.5, workload="walk-paths", reference="walk-iterator")], traced=False))
+    result.append(Table("w14", "W14: 1 GiB copied to a new file by one call",
+                        [(POSIX, f"copy-{how}") for how in ("cp", "cp-no-reflink", "file-range")] +
+                        [(contender, "copy-file") for contender in OURS[::2]],
+                        {"file": logs[80], "target": target, "block": MIB}, unit="bytes", warm=logs[80],
+                        targets=[Target(POSIX, 1, 1.5, workload="copy-file", reference="copy-cp")],
+                        traced=False, writes=True))
+    # 840 bytes apart on average, or 52 KiB: what is near is read together, what is not at the same time.
+    for where, file in (("near", hot), ("far", cached)):
+        for cold in (False, True):
+            result.append(Table(f"w15-{where}{'-cold' * cold}",
+                                f"W15: 10 000 random extents of 512 bytes of a file of {8 if where == 'near' else 512} MiB, "
+                                f"{'not ' * cold}cached",
+                                [(POSIX, "random-read")] + [(contender, workload) for contender in OURS[::2]
+                                                            for workload in ("random-read-one", "random-read", "read-many")],
+                                {"file": file, "depth": 64, "block": 512, "operations": 10_000},
+                                targets=[Target(URING, 1, 1.5, workload="read-many", reference=reference)
+                                         for reference in ("random-read-one", "random-read")],
+                                traced=False, **({"cold": file} if cold else {"warm": file})))
+    for depth in (1, 32):
+        result.append(Table(f"w16-stat-d{depth}", f"W16: stat of 10 000 small files, cached, {depth} at a time",
+                            [(contender, "stat") for contender in (POSIX, LIBURING, *OURS)],
+                            {"target": small, "depth": depth, "operations": 10_000},
+                            targets=[Target(LIBURING, 1, 2)], quick={"operations": 1_000}))
+    result.append(Table("w16-rename", "W16: a file renamed, one after the other",
+                        [(contender, "rename") for contender in (POSIX, LIBURING, *OURS[::2])],
+                        {"target": target, "operations": 20_000}, targets=[Target(LIBURING, 0.65, 1)],
+                        quick={"operations": 1_000}, writes=True))
     return result

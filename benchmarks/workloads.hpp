@@ -282,16 +282,75 @@ void small_files(Run& run) {
   run.report("file_bytes", static_cast<double>(bytes));
 }
 
+/// Gives a file another name, and its own one again, as often as it takes.
+class Renamed {
+ public:
+  explicit Renamed(const Run& run) : names_{run.target.native(), run.target.native() + ".renamed"} {
+    remove_target(run);
+    close_file(open_file(run, names_[0].c_str(), create_flags));
+  }
+  Renamed(const Renamed&) = delete;
+  Renamed& operator=(const Renamed&) = delete;
+  ~Renamed() {
+    for (const std::string& name : names_) ::unlink(name.c_str());
+  }
+
+  [[nodiscard]] const std::string& from(std::uint64_t index) const noexcept { return names_[index % 2]; }
+  [[nodiscard]] const std::string& to(std::uint64_t index) const noexcept { return names_[(index + 1) % 2]; }
+
+ private:
+  std::array<std::string, 2> names_;
+};
+
+/// Those engines only that have stat(slot, path), which keeps what it finds to itself, and rename(slot, from, to).
+template <typename Engine>
+concept KnowsPaths = requires(Engine engine, const char* path) {
+  engine.stat(std::size_t{}, path);
+  engine.rename(std::size_t{}, path, path);
+};
+
+template <KnowsPaths Engine>
+void stat(Run& run) {
+  const std::vector<std::string> paths = small_file_paths(run);
+  Jobs<Engine> jobs(run);
+  run.measure([&] {
+    jobs.work([&](std::size_t slot, std::uint64_t index) { jobs.engine.stat(slot, paths[index].c_str()); },
+              [&](std::size_t, std::int64_t result) {
+                Run::require(result == 0, "a stat");
+                return true;
+              });
+  });
+}
+
+template <KnowsPaths Engine>
+void rename(Run& run) {
+  run.depth = 1;
+  const Renamed file(run);
+  Jobs<Engine> jobs(run);
+  run.measure([&] {
+    jobs.work([&](std::size_t slot,
+                  std::uint64_t index) { jobs.engine.rename(slot, file.from(index).c_str(), file.to(index).c_str()); },
+              [&](std::size_t, std::int64_t result) {
+                Run::require(result == 0, "a rename");
+                return true;
+              });
+  });
+}
+
 /// The main() of a contender that is an engine.
 template <typename Engine>
 int run_engine(int argc, char** argv, std::string_view contender) {
-  return run_one(argc, argv, contender,
-                 {{"random-read", random_read<Engine>},
-                  {"random-write", random_write<Engine>},
-                  {"sequential-read", sequential_read<Engine>},
-                  {"sequential-write", sequential_write<Engine>},
-                  {"copy", copy<Engine>},
-                  {"small-files", small_files<Engine>}});
+  std::vector<Entry> entries = {{"random-read", random_read<Engine>},
+                                {"random-write", random_write<Engine>},
+                                {"sequential-read", sequential_read<Engine>},
+                                {"sequential-write", sequential_write<Engine>},
+                                {"copy", copy<Engine>},
+                                {"small-files", small_files<Engine>}};
+  if constexpr (KnowsPaths<Engine>) {
+    entries.push_back({"stat", stat<Engine>});
+    entries.push_back({"rename", rename<Engine>});
+  }
+  return run_one(argc, argv, contender, entries);
 }
 
 }  // namespace bench

@@ -54,11 +54,14 @@ Task<> in_parallel(std::size_t depth, Shared& shared, Task<> (*worker)(Shared&, 
 }
 
 void random_read(Run& run);
+void random_read_one(Run& run);
+void read_many(Run& run);
 void random_write(Run& run);
 void sequential_read(Run& run);
 void sequential_read_reader(Run& run);
 void sequential_write(Run& run);
 void copy(Run& run);
+void copy_file(Run& run);
 void small_files(Run& run);
 
 void lines_next(Run& run);
@@ -74,5 +77,10 @@ void memory_waiting(Run& run);
 void ticker_writes(Run& run);
 void ticker_read(Run& run);
 void ticker_readers(Run& run);
+
+void stat(Run& run);
+void rename(Run& run);
+void walk(Run& run);
+void walk_paths(Run& run);
 
 }  // namespace bench

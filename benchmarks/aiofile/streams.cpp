@@ -10,7 +10,7 @@ namespace bench {
 namespace {
 
 struct Lines {
-  std::uint32_t count = 0;  // of another width than the other, or g++ 12 adds to both in one slow vector
+  std::uint64_t count = 0;
   std::uint64_t bytes = 0;
 
   void add(std::string_view line) noexcept {

@@ -93,7 +93,7 @@ Task<> copy_blocks(Copy& shared, std::size_t slot) {
   }
 }
 
-Task<> copy_file(Run& run, Buffers& buffers) {
+Task<> copy_by_blocks(Run& run, Buffers& buffers) {
   AIOFile from = co_await AIOFile(run.file, "rb");
   AIOFile to = co_await AIOFile(run.target, "wb");
   Copy shared{run, from, to, buffers};
@@ -125,6 +125,11 @@ Task<> read_small_files(SmallFiles& shared, std::size_t slot) {
 }  // namespace
 
 void random_read(Run& run) { transfer(run, "rb", read_blocks<&Transfers::random_offset>); }
+/// One at a time, whatever was asked for.
+void random_read_one(Run& run) {
+  run.depth = 1;
+  random_read(run);
+}
 void random_write(Run& run) { transfer(run, "rb+", write_blocks<&Transfers::random_offset>); }
 
 void sequential_read(Run& run) {
@@ -157,7 +162,7 @@ void copy(Run& run) {
   Buffers buffers(run.depth, run.block);
   run.operations = run.file_size / run.block;
   std::filesystem::remove(run.target);
-  run.measure([&] { context.run(copy_file(run, buffers)); });
+  run.measure([&] { context.run(copy_by_blocks(run, buffers)); });
 }
 
 void small_files(Run& run) {

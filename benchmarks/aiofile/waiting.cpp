@@ -63,7 +63,8 @@ Task<> hold_waiters(Run& run, Context& context, AIOFile& reader, AIOFile& writer
 
 Task<> tick(Run& run, Context& context, const bool& done) {
   using Clock = std::chrono::steady_clock;
-  for (auto due = Clock::now(); !done;) {
+  auto due = Clock::now();
+  while (!done) {
     due = std::max(due + std::chrono::milliseconds(1), Clock::now());
     co_await context.sleep_until(due);
     const auto late = std::chrono::nanoseconds(Clock::now() - due).count();

@@ -114,7 +114,7 @@ std::string Run::json(std::string_view contender) const {
   return out.str();
 }
 
-int run_one(int argc, char** argv, std::string_view contender, std::initializer_list<Entry> entries) {
+int run_one(int argc, char** argv, std::string_view contender, const std::vector<Entry>& entries) {
   Run run;
   bool list = false;
   CLI::App app{"One contender of the benchmarks: runs one workload and prints a line of JSON."};

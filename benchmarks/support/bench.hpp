@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -124,6 +123,6 @@ struct Entry {
 };
 
 /// The main() of a contender: runs the workload that the command line names. `--list` lists them.
-int run_one(int argc, char** argv, std::string_view contender, std::initializer_list<Entry> entries);
+int run_one(int argc, char** argv, std::string_view contender, const std::vector<Entry>& entries);
 
 }  // namespace bench
