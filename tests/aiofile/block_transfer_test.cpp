@@ -45,7 +45,7 @@ using outcome::failure_of;
 using outcome::pattern;
 using support::content_of;
 using support::Fd;
-using support::open_descriptors;
+using support::open_files;
 using support::TemporaryDirectory;
 
 namespace {
@@ -651,35 +651,35 @@ TEST_CASE("O_DIRECT: the second descriptor comes when it is needed and goes with
   on_every_backend([](Context&, const TemporaryDirectory& directory) -> Task<> {
     AIOFile nothing = co_await AIOFile(directory / "other", "wb");
     co_await nothing.write("warm");  // whatever a backend opens for itself
-    const std::size_t before = open_descriptors();
+    const std::size_t before = open_files();
     {
       FileStream stream = co_await async_open(directory / "file", "wb+", {.flags = O_DIRECT});
       co_await stream.write(std::string(8192, 'a'));
       CHECK_YIELDS(stream.seek(100, aiofile::Whence::set), 100U);
       CHECK_YIELDS(stream.read(10), "aaaaaaaaaa");
-      CHECK(open_descriptors() == before + 1);
+      CHECK(open_files() == before + 1);
       FileStream other = stream.clone();
       co_await gather(stream.write("one"), other.write("two"));
-      CHECK(open_descriptors() == before + 2);
+      CHECK(open_files() == before + 2);
       co_await stream.close();
-      CHECK(open_descriptors() == before + 2);
+      CHECK(open_files() == before + 2);
       co_await other.close();
-      CHECK(open_descriptors() == before);
+      CHECK(open_files() == before);
     }
     {
       FileStream stream = co_await async_open(directory / "file", "wb", {.flags = O_DIRECT});
       co_await stream.write("destroyed");
-      CHECK(open_descriptors() == before + 2);
+      CHECK(open_files() == before + 2);
     }
-    CHECK(open_descriptors() == before);
+    CHECK(open_files() == before);
     CHECK(content_of(directory / "file") == "destroyed");
     {
       const Fd borrowed(directory / "file", O_RDWR | O_DIRECT);
       FileStream stream = co_await async_open(borrowed.get(), "r+b");
       co_await stream.write("borrowed");
-      CHECK(open_descriptors() == before + 2);
+      CHECK(open_files() == before + 2);
       co_await stream.close();
-      CHECK(open_descriptors() == before + 1);
+      CHECK(open_files() == before + 1);
       CHECK(outcome::is_open(borrowed.get()));
     }
   });
@@ -724,7 +724,7 @@ TEST_CASE("O_DIRECT: the file may have been renamed or removed") {
 
 TEST_CASE("O_DIRECT: what closing the second descriptor reports is not lost") {
   where_calls_are_plain([](const TemporaryDirectory& directory) -> Task<> {
-    const std::size_t before = open_descriptors();
+    const std::size_t before = open_files();
     FileStream stream = co_await async_open(directory / "file", "wb", {.flags = O_DIRECT});
     co_await stream.write("text");
     const support::ReplacedCalls calls;
@@ -735,7 +735,7 @@ TEST_CASE("O_DIRECT: what closing the second descriptor reports is not lost") {
       return direct ? 0 : -1;
     };
     CHECK_YIELDS(error_of(stream.close()), EDQUOT);
-    CHECK(open_descriptors() == before);
+    CHECK(open_files() == before);
   });
 }
 

@@ -89,7 +89,7 @@ TEST_CASE("copy_tree: all that is in a directory") {
       CHECK(copied.bytes == 10'002);
       fs::remove_all(directory / "to");
     }
-    CHECK(support::open_descriptors() < 100);
+    CHECK(support::open_files() < 100);
   });
 }
 

@@ -50,7 +50,7 @@ TEST_CASE("make_new: gives up in the end, and at once at another error") {
 
 TEST_CASE("OwnedName: its end removes the file, in the directory that was open, and lets go of that") {
   const TemporaryDirectory directory;
-  const std::size_t before = support::open_descriptors();
+  const std::size_t before = support::open_files();
   for (const bool relative : {false, true}) {
     directory.file("file", "x");
     {
@@ -60,7 +60,7 @@ TEST_CASE("OwnedName: its end removes the file, in the directory that was open, 
     }
     CHECK_FALSE(std::filesystem::exists(directory / "file"));
   }
-  CHECK(support::open_descriptors() == before);
+  CHECK(support::open_files() == before);
 }
 
 TEST_CASE("OwnedName: what was disowned or removed before is left alone, nothing is no error") {

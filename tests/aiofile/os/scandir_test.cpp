@@ -184,7 +184,7 @@ TEST_CASE("OpenDirectory: out of memory at any moment, it leaves no descriptor")
   }
   const support::TemporaryDirectory directory;
   fill(directory);
-  const std::size_t before = support::open_descriptors();
+  const std::size_t before = support::open_files();
   std::size_t failures = 0;
   for (bool failed = true; failed;) {
     {
@@ -198,7 +198,7 @@ TEST_CASE("OpenDirectory: out of memory at any moment, it leaves no descriptor")
       support::allow_allocations();
     }
     if (failed) ++failures;
-    CHECK(support::open_descriptors() == before);
+    CHECK(support::open_files() == before);
   }
   CHECK(failures > 0);  // how many depends on the compiler
 }

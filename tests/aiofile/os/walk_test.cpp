@@ -550,7 +550,7 @@ TEST_CASE("walk: left at any entry, it leaves no descriptor") {
     const support::TemporaryDirectory directory;
     make(directory, small);
     co_await walked(directory.path());
-    const std::size_t before = support::open_descriptors();
+    const std::size_t before = support::open_files();
     for (const os::WalkOptions& way : ways) {
       for (std::size_t wanted = 0; wanted <= small_paths.size(); ++wanted) {
         auto entries = os::walk(directory.path(), way);
@@ -560,7 +560,7 @@ TEST_CASE("walk: left at any entry, it leaves no descriptor") {
         }
       }
     }
-    CHECK(support::open_descriptors() == before);
+    CHECK(support::open_files() == before);
   });
 }
 
@@ -643,7 +643,7 @@ TEST_CASE("walk: destroyed while threads read, it waits for them") {
     const support::TemporaryDirectory directory;
     make(directory, small);
     co_await walked(directory.path());
-    const std::size_t before = support::open_descriptors();
+    const std::size_t before = support::open_files();
     const support::ReplacedDirectoryCalls replaced;
     replaced->openat = [](int at, const char* path, int flags) {
       if (at == AT_FDCWD) return ::openat(at, path, flags);
@@ -670,7 +670,7 @@ TEST_CASE("walk: destroyed while threads read, it waits for them") {
     CHECK(inside == 0);
     destroyed = true;
     release.join();
-    CHECK(support::open_descriptors() == before);
+    CHECK(support::open_files() == before);
   });
 }
 

@@ -83,7 +83,7 @@ TEST_CASE("Place: names that would lead elsewhere are refused") {
 
 TEST_CASE("open_unnamed: a file that nobody can find, with or without O_TMPFILE") {
   const TemporaryDirectory directory;
-  const std::size_t before = support::open_descriptors();
+  const std::size_t before = support::open_files();
   for (const int error : {0, EOPNOTSUPP, EISDIR, ENOENT}) {
     ReplacedCalls calls;
     refusal = error;
@@ -104,7 +104,7 @@ TEST_CASE("open_unnamed: a file that nobody can find, with or without O_TMPFILE"
     CHECK(::linkat(AT_FDCWD, link.c_str(), AT_FDCWD, (directory / "name").c_str(), AT_SYMLINK_FOLLOW) != 0);
     CHECK(std::filesystem::is_empty(directory.path()));
   }
-  CHECK(support::open_descriptors() == before);
+  CHECK(support::open_files() == before);
 }
 
 TEST_CASE("open_unnamed: another error is no reason to make a name") {
