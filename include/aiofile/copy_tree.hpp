@@ -1,11 +1,10 @@
 #pragma once
 // copy_tree: a directory with all that is in it.
 
-#include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <iterator>
+#include <memory>
+#include <optional>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -64,15 +63,14 @@ class TreeCopy {
 
  private:
   void start_workers(caio::TaskGroup* group) {
-    const std::size_t things = entries_.size() + listings_.size();
-    for (std::size_t i = 0; i < things && workers_ < options_.parallel; ++i) {
+    while (!listings_.empty() && workers_ < options_.parallel) {
       ++workers_;
       group->spawn(work(group));
     }
   }
 
   caio::Task<> work(caio::TaskGroup* group) {
-    while (!entries_.empty() || !listings_.empty()) {
+    while (!listings_.empty()) {
       try {
         co_await next();
       } catch (const FileError& error) {
@@ -89,47 +87,49 @@ class TreeCopy {
     options_.on_error(error);
   }
 
-  /// The newest first, and entries before the rest of their directory: little is remembered at a time.
+  /// The newest first: little is remembered at a time.
   caio::Task<> next() {
-    if (entries_.empty()) {
-      Listing listing = std::move(listings_.back());
+    std::optional<Entry> entry = steps_.next(*listings_.back());
+    if (!entry) {
+      auto listing = std::move(listings_.back());
       listings_.pop_back();
-      co_await PathOperation("copy_tree", listing.from,
-                             [this, it = &listing](const std::filesystem::path&) { steps_.read_batch(*it); });
-      take(std::move(listing));
+      return read_on(std::move(listing));
+    }
+    if (entry->kind == Kind::directory) return enter(std::move(*entry));
+    return copy(std::move(*entry));
+  }
+
+  /// At the end of a batch.
+  caio::Task<> read_on(std::unique_ptr<Listing> listing) {
+    if (listing->directory.ended()) {
+      if (listing->directory.error() != 0) throw FileError("readdir", listing->from, listing->directory.error());
       co_return;
     }
-    Entry entry = std::move(entries_.back());
-    entries_.pop_back();
-    if (entry.kind == Kind::directory) {
-      co_await enter(std::move(entry));
-    } else if (entry.kind == Kind::link) {
-      co_await PathOperation("copy_tree", entry.from,
-                             [this, it = &entry](const std::filesystem::path&) { steps_.copy_link(*it); });
-      ++copied_.links;
-    } else {
-      const std::uint64_t bytes = co_await aiofile::copy_file(entry.from, entry.to, files_);
-      ++copied_.files;
-      copied_.bytes += bytes;
-      if (options_.files.progress) options_.files.progress(copied_.bytes, 0);
-    }
+    co_await PathOperation("copy_tree", listing->from,
+                           [this, it = listing.get()](const std::filesystem::path&) { steps_.read_on(*it); });
+    listings_.push_back(std::move(listing));
   }
 
   caio::Task<> enter(Entry entry) {
-    Listing listing;
-    co_await PathOperation(
-        "copy_tree", entry.from,
-        [this, it = &entry, opened = &listing](const std::filesystem::path&) { steps_.open_directory(*it, *opened); });
+    auto listing = std::make_unique<Listing>(std::move(entry), options_.follow_links);
+    co_await PathOperation("copy_tree", listing->from,
+                           [this, it = listing.get()](const std::filesystem::path&) { steps_.open(*it); });
     ++copied_.directories;
-    if (listing.setting) settings_.push_back(std::move(*listing.setting));
-    take(std::move(listing));
+    if (listing->setting) settings_.push_back(std::move(*listing->setting));
+    listings_.push_back(std::move(listing));
   }
 
-  void take(Listing listing) {
-    std::move(listing.entries.begin(), listing.entries.end(), std::back_inserter(entries_));
-    listing.entries.clear();
-    if (listing.failure) std::rethrow_exception(listing.failure);
-    if (!listing.ended) listings_.push_back(std::move(listing));
+  caio::Task<> copy(Entry entry) {
+    if (entry.kind == Kind::link) {
+      co_await PathOperation("copy_tree", entry.from,
+                             [this, it = &entry](const std::filesystem::path&) { steps_.copy_link(*it); });
+      ++copied_.links;
+      co_return;
+    }
+    const std::uint64_t bytes = co_await aiofile::copy_file(entry.from, entry.to, files_);
+    ++copied_.files;
+    copied_.bytes += bytes;
+    if (options_.files.progress) options_.files.progress(copied_.bytes, 0);
   }
 
   const CopyTreeOptions options_;
@@ -137,8 +137,7 @@ class TreeCopy {
   const TreeSteps steps_;
   CopiedTree copied_;
   unsigned workers_ = 0;
-  std::vector<Entry> entries_;
-  std::vector<Listing> listings_;
+  std::vector<std::unique_ptr<Listing>> listings_;
   std::vector<TreeSteps::Setting> settings_;  // those below behind
 };
 
@@ -158,8 +157,8 @@ inline caio::Task<CopiedTree> copy_tree(std::filesystem::path from, std::filesys
 ///
 /// The first failure stops the others and is thrown, see CopyTreeOptions::on_error. Then, and after a stop or the
 /// destruction of the awaiting coroutine, the tree has what was done, with whole files only (but for keep_partial);
-/// directories may be more accessible to their owner than they should. Memory: little more than the names of one
-/// directory for each level, at most 256 of each. Names longer than PATH_MAX are ENAMETOOLONG.
+/// directories may be more accessible to their owner than they should. Memory: at most 64 KiB of names for each level.
+/// Paths longer than PATH_MAX are ENAMETOOLONG.
 ///
 /// Throws FileError with the path: ENOTDIR: `from` is no directory; EINVAL (both paths): `to` is `from`, or within it;
 /// EEXIST; ENOENT; ECANCELED. std::invalid_argument, from the call: a path with a NUL, options out of range.

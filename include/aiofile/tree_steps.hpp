@@ -1,7 +1,6 @@
 #pragma once
 // The steps of copying a directory tree: what copy_tree() does on threads of the pool, all but the files.
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,7 +11,6 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
-#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -20,6 +18,7 @@
 #include <aiofile/copy_options.hpp>
 #include <aiofile/copy_target.hpp>
 #include <aiofile/error.hpp>
+#include <aiofile/os/open_directory.hpp>
 #include <caio/config.hpp>
 
 namespace aiofile::inline CAIO_ABI::detail {
@@ -49,19 +48,20 @@ class TreeSteps {
     ::mode_t mode;
     ::timespec times[2];
   };
-  struct Close {
-    void operator()(::DIR* stream) const noexcept { ::closedir(stream); }
-  };
-  /// A directory that is not yet read to its end.
+  /// A directory whose entries are copied.
   struct Listing {
+    Listing(Entry entry, bool follow_links)
+        : from(std::move(entry.from)),
+          to(std::move(entry.to)),
+          self(std::move(entry.above)),
+          directory(std::make_shared<DirectoryName>(nullptr, from.native()), {.follow_links = follow_links}) {}
+
     std::filesystem::path from;
     std::filesystem::path to;
-    std::shared_ptr<const Ancestor> self;
-    std::unique_ptr<::DIR, Close> stream;
-    std::vector<Entry> entries;
+    std::shared_ptr<const Ancestor> self;  // until it is opened: the directory around it
+    OpenDirectory directory;
+    std::size_t position = 0;  // of the next entry in the batch
     std::optional<Setting> setting;
-    bool ended = false;
-    std::exception_ptr failure;  // why there are no more entries
   };
 
   /// A copy into the directory itself would have no end.
@@ -82,23 +82,38 @@ class TreeSteps {
   }
 
   /// Makes the directory, and begins to read the one that it is a copy of.
-  void open_directory(const Entry& entry, Listing& listing) const {
-    listing.from = entry.from;
-    listing.to = entry.to;
-    listing.stream.reset(::opendir(entry.from.c_str()));
-    struct ::stat source;
-    if (!listing.stream || ::fstat(::dirfd(listing.stream.get()), &source) != 0) fail_with_errno("open", entry.from);
+  void open(Listing& listing) const {
+    const struct ::stat source = listing.directory.open(AT_FDCWD, listing.from.c_str(), true);
+    if (!listing.directory.fd()) throw FileError("open", listing.from, listing.directory.error());
     if (options_.follow_links) {
-      for (const Ancestor* above = entry.above.get(); above != nullptr; above = above->above.get()) {
-        if (above->device == source.st_dev && above->inode == source.st_ino) throw FileError("open", entry.from, ELOOP);
+      for (const Ancestor* above = listing.self.get(); above != nullptr; above = above->above.get()) {
+        if (above->device == source.st_dev && above->inode == source.st_ino) {
+          throw FileError("open", listing.from, ELOOP);
+        }
       }
     }
     const struct ::stat made = make_directory(source, listing);
     if (options_.follow_links) {
-      listing.self.reset(new Ancestor{made.st_dev, made.st_ino, entry.above});  // the copy is no source
+      listing.self.reset(new Ancestor{made.st_dev, made.st_ino, listing.self});  // the copy is no source
       listing.self.reset(new Ancestor{source.st_dev, source.st_ino, listing.self});
     }
-    read_batch(listing);
+    read_on(listing);
+  }
+
+  /// The next entry of the batch; none: it is at its end.
+  std::optional<Entry> next(Listing& listing) const {
+    const DirectoryRecord* const record = listing.directory.batch()->next(listing.position);
+    if (record == nullptr) return std::nullopt;
+    Kind kind = Kind::file;  // so is a link to nothing that should be followed: copying it tells
+    if (record->type() == std::filesystem::file_type::directory) kind = Kind::directory;
+    if (record->type() == std::filesystem::file_type::symlink && !options_.follow_links) kind = Kind::link;
+    return Entry{kind, listing.from / record->name(), listing.to / record->name(), listing.self};
+  }
+
+  /// The next batch.
+  void read_on(Listing& listing) const {
+    listing.directory.read_on({});
+    listing.position = 0;
   }
 
   /// Of the last ones, which are below the others: a directory may lose its x, and it gets its times when nothing is
@@ -111,22 +126,6 @@ class TreeSteps {
       if (options_.files.preserve_times && ::utimensat(AT_FDCWD, setting.path.c_str(), setting.times, 0) != 0) {
         fail_with_errno("utimensat", setting.path);
       }
-    }
-  }
-
-  /// Adds entries, up to the end of the directory or a number of them.
-  void read_batch(Listing& listing) const {
-    while (listing.entries.size() < batch) {
-      errno = 0;
-      const ::dirent* const found = ::readdir(listing.stream.get());
-      if (found == nullptr) {
-        if (errno != 0) listing.failure = std::make_exception_ptr(FileError("readdir", listing.from, errno));
-        listing.ended = true;
-        return;
-      }
-      const std::string_view name = found->d_name;
-      if (name == "." || name == "..") continue;
-      listing.entries.push_back({kind_of(listing, *found), listing.from / name, listing.to / name, listing.self});
     }
   }
 
@@ -149,7 +148,7 @@ class TreeSteps {
   }
 
  private:
-  static constexpr std::size_t batch = 256;  // entries of one hand-over to the pool
+  static constexpr std::size_t batch = 256;  // directories that one hand-over to the pool sets
 
   static struct ::stat status_of(const std::filesystem::path& path) {
     struct ::stat status;
@@ -173,19 +172,6 @@ class TreeSteps {
       listing.setting.emplace(Setting{listing.to, mode, {source.st_atim, source.st_mtim}});
     }
     return status;
-  }
-
-  [[nodiscard]] Kind kind_of(const Listing& listing, const ::dirent& entry) const noexcept {
-    unsigned char type = entry.d_type;
-    if (type == DT_UNKNOWN || (type == DT_LNK && options_.follow_links)) {
-      struct ::stat status;
-      const int flags = options_.follow_links ? 0 : AT_SYMLINK_NOFOLLOW;
-      // What cannot be asked, such as a link to nothing, is a file: copying it tells.
-      const bool known = ::fstatat(::dirfd(listing.stream.get()), entry.d_name, &status, flags) == 0;
-      type = DT_REG;
-      if (known) type = static_cast<unsigned char>(IFTODT(status.st_mode));
-    }
-    return type == DT_DIR ? Kind::directory : type == DT_LNK ? Kind::link : Kind::file;
   }
 
   const CopyTreeOptions options_;

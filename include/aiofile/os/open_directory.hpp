@@ -144,12 +144,19 @@ class OpenDirectory {
 
   OpenDirectory(std::shared_ptr<DirectoryName> name, Wanted wanted) : name_(std::move(name)), wanted_(wanted) {}
 
-  /// Opens it and makes the first batch.
-  void open(int at, const char* path, bool follow) {
+  /// Opens it. Gives its own status; fails without fd().
+  struct ::stat open(int at, const char* path, bool follow) {
+    struct ::stat status {};
     fd_ = open_at(at, path, O_RDONLY | (follow ? 0 : O_NOFOLLOW));
-    if (!fd_) return fail(errno);
-    identity_ = identity_of(fd_->get());
-    read();
+    if (!fd_ || ::fstat(fd_->get(), &status) != 0) fail(errno);
+    identity_ = identity_of(status);
+    return status;
+  }
+
+  /// The same, and makes the first batch.
+  void open_and_read(int at, const char* path, bool follow) {
+    open(at, path, follow);
+    if (fd_) read();
   }
 
   /// Makes the next batch.
@@ -178,7 +185,8 @@ class OpenDirectory {
       begin = end + 1;
     }
     SharedFd fd = open_at(at, path.data() + begin, flags);
-    if (fd && identity_of(fd->get()) != identity_) {
+    struct ::stat status {};
+    if (fd && (::fstat(fd->get(), &status) != 0 || identity_of(status) != identity_)) {
       errno = ENOENT;  // what it was is no more there
       return nullptr;
     }
@@ -219,11 +227,7 @@ class OpenDirectory {
     return fd ? std::make_shared<const caio::detail::UniqueFd>(std::move(fd)) : nullptr;
   }
 
-  static Identity identity_of(int fd) noexcept {
-    struct ::stat status {};
-    ::fstat(fd, &status);
-    return {status.st_dev, status.st_ino};
-  }
+  static Identity identity_of(const struct ::stat& status) noexcept { return {status.st_dev, status.st_ino}; }
 
   void read() {
     alignas(DirectoryRecord) char buffer[64 * 1024];

@@ -88,7 +88,7 @@ namespace detail {
 /// The first batch, or the next.
 inline void read_directory(OpenDirectory& directory, os::At at, const std::filesystem::path& path) {
   if (directory.batch()) return directory.read_on({});
-  directory.open(at.directory, path.c_str(), true);
+  directory.open_and_read(at.directory, path.c_str(), true);
 }
 
 inline caio::Task<std::vector<std::string>> list_directory(std::shared_ptr<caio::Engine> engine,

@@ -112,7 +112,7 @@ class Walk {
   auto read(os::At at) {
     const auto next = [directory = &top().directory, base = base(), at](const std::filesystem::path& path) {
       if (directory->batch()) return directory->read_on(base);
-      directory->open(at.directory, path.c_str(), true);
+      directory->open_and_read(at.directory, path.c_str(), true);
     };
     return PathOperation(engine_, "walk", root_, next);
   }
@@ -185,7 +185,7 @@ class Walk {
       for (const auto& visit : group->visits) {
         if (visit->was_read()) continue;
         OpenDirectory& directory = visit->directory;
-        fd ? directory.open(fd->get(), directory.name()->name.c_str(), follow_links) : directory.fail(error);
+        fd ? directory.open_and_read(fd->get(), directory.name()->name.c_str(), follow_links) : directory.fail(error);
         if (std::chrono::steady_clock::now() >= latest) break;
       }
       fd.reset();  // here its end holds up nobody

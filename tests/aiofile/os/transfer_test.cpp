@@ -1,6 +1,7 @@
 #include <aiofile/os/transfer.hpp>
 
 #include <fcntl.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -59,6 +60,15 @@ Ends make(std::size_t kind) {
   std::array<int, 2> pair{};
   REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0, pair.data()) == 0);
   return {Fd(pair[0]), Fd(pair[1])};
+}
+
+/// Until what is sent waits for room.
+Task<> filled(Context& context, const Ends& ends) {
+  for (int bytes = 0; bytes < 65536;) {
+    co_await context.offload([] {});
+    REQUIRE(::ioctl(ends.reader.get(), FIONREAD, &bytes) == 0);
+  }
+  for (int i = 0; i < 20; ++i) co_await context.offload([] {});
 }
 
 Task<> collect(Context& context, int fd, std::string& text) {
@@ -182,7 +192,7 @@ TEST_CASE("sendfile: while a stream takes no more, no thread waits, and it can b
           group.spawn([](int out, AIOFile& file, std::stop_token token, auto& result) -> Task<> {
             result = co_await failure_of(caio::with_stop(token, os::sendfile(out, file, 0, everything)));
           }(ends.writer.get(), in, source.get_token(), error));
-          for (int i = 0; i < 20; ++i) co_await context.offload([] {});  // the only thread is free
+          co_await filled(context, ends);  // the only thread is free
           CHECK_FALSE(error);
           source.request_stop();
           co_await group.join();
@@ -209,7 +219,7 @@ TEST_CASE("sendfile: closing the stream's file ends its wait; the file that is r
       int error = 0;
       caio::TaskGroup group;
       group.spawn(outcome::store_error(os::sendfile(out, in, 0, everything), error));
-      for (int i = 0; i < 20; ++i) co_await context.offload([] {});
+      co_await filled(context, ends);
       CHECK(error == 0);
       co_await out.close();
       co_await group.join();
@@ -229,7 +239,7 @@ TEST_CASE("sendfile: destroyed while it waits, it lets go of everything") {
       caio::TaskGroup group;
       group.spawn([](int out, AIOFile& file) -> Task<> { co_await os::sendfile(out, file, 0, everything); }(
                                                  ends.writer.get(), in));
-      for (int i = 0; i < 20; ++i) co_await context.offload([] {});
+      co_await filled(context, ends);
     }
     CHECK(support::open_files() == before);
     co_await in.close();
@@ -257,7 +267,7 @@ TEST_CASE("sendfile: errors, with what was sent before") {
       group.spawn([](int out, AIOFile& file, auto& result) -> Task<> {
         result = co_await failure_of(os::sendfile(out, file, 0, everything));
       }(ends.writer.get(), in, error));
-      for (int i = 0; i < 20; ++i) co_await context.offload([] {});
+      co_await filled(context, ends);
       CHECK_FALSE(error);
       ends.reader.reset();
       co_await group.join();
