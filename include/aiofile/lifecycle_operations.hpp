@@ -159,15 +159,16 @@ class [[nodiscard]] CloseFileOperation : public LifecycleOperation {
   [[nodiscard]] OpenFile& open_file() const noexcept { return *state().file; }
   void forget() noexcept { open_file().descriptor = caio::Descriptor(); }
 
-  /// A read of an idle pipe would keep close() waiting for ever.
+  /// A read of an idle pipe would keep close() waiting for ever; so would one that work on the pool goes on with.
   void cancel_waits(caio::detail::List<InFlight>& operations) noexcept {
     caio::detail::List<InFlight> looked_at;
     while (!operations.empty()) {
       InFlight& operation = operations.pop_front();
       looked_at.push_back(operation);
-      const caio::Request& request = *operation.request;
-      const bool stream = request.descriptor.kind() == caio::Descriptor::Kind::stream;
-      if (stream && (request.is_read() || request.is_write())) engine().cancel(*operation.request);
+      caio::Request& request = *operation.request;
+      if (request.descriptor.kind() != caio::Descriptor::Kind::stream) continue;
+      if (request.is_read() || request.is_write()) engine().cancel(request);
+      if (request.opcode == caio::Opcode::call) request.cancel_requested = true;
     }
     operations.append(looked_at);
   }

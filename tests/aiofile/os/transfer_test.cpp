@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <filesystem>
+#include <latch>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -227,6 +228,34 @@ TEST_CASE("sendfile: closing the stream's file ends its wait; the file that is r
     }
     co_await in.close();
   });
+}
+
+TEST_CASE("sendfile: what a thread is at work on does not begin to wait for a stream that is being closed") {
+  support::on_every_backend(
+      [](Context& context) -> Task<> {
+        const TemporaryDirectory directory;
+        AIOFile in = co_await AIOFile(directory.file("in", pattern(3 * mebi)));
+        for (std::size_t kind = 0; kind < kinds; ++kind) {
+          const Ends ends = make(kind);
+          AIOFile out = AIOFile::from_fd(ends.writer.get(), "w");
+          int sent = 0;
+          int closed = -1;
+          std::latch closing(1);
+          caio::TaskGroup group;
+          if (context.implementation() != caio::Implementation::blocking) {  // there, all is done in its turn
+            group.spawn([](Context& own, std::latch& latch) -> Task<> {
+              co_await own.offload([&latch] { latch.wait(); });
+            }(context, closing));
+          }
+          group.spawn(outcome::store_error(os::sendfile(out, in, 0, everything), sent));
+          group.spawn(outcome::store_error(out.close(), closed));
+          closing.count_down();
+          co_await group.join();
+          CHECK(sent == ECANCELED);
+          CHECK(closed == 0);
+        }
+      },
+      {.pool_size = 1});
 }
 
 TEST_CASE("sendfile: destroyed while it waits, it lets go of everything") {
