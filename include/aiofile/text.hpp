@@ -151,6 +151,32 @@ inline std::string with_returns(std::string_view text) {
   return lines.append(text);
 }
 
+/// How much an operation may take: a number of code points or bytes, or all there is.
+class Limit {
+ public:
+  /// -1: all.
+  explicit Limit(std::int64_t size) noexcept : size_(size) {}
+
+  /// The front of `content` that is allowed. Called again with more, it goes on counting where it was.
+  std::string_view within(std::string_view content, bool binary) noexcept {
+    if (size_ < 0) return content;
+    const auto most = static_cast<std::size_t>(size_);
+    if (binary) {
+      counted_ = found_ = std::min(content.size(), most);
+    } else {
+      counted_ += skip_code_points(content.substr(counted_), most - found_, found_);
+    }
+    return content.substr(0, counted_);
+  }
+  /// Whether the last one was all that is allowed.
+  [[nodiscard]] bool reached() const noexcept { return size_ >= 0 && found_ == static_cast<std::size_t>(size_); }
+
+ private:
+  std::int64_t size_;
+  std::size_t counted_ = 0;  // bytes, with found_ code points or bytes
+  std::size_t found_ = 0;
+};
+
 }  // namespace detail
 
 /// The longest front of valid UTF-8 that consists of whole characters and has `size` bytes at most; the first character

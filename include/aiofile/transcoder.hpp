@@ -15,6 +15,7 @@
 
 #include <aiofile/encoded_sizes.hpp>
 #include <aiofile/encoding.hpp>
+#include <aiofile/iconv.hpp>
 #include <aiofile/text.hpp>
 #include <caio/config.hpp>
 
@@ -275,34 +276,15 @@ class Transcoder {
       bytes += text.substr(0, valid);
       return valid;
     }
-    const std::string_view kept = text.substr(0, swallowed(text));
+    std::string_view kept = text;
+    if (text.find(tag_prefix) != text.npos) {
+      Iconv other = opened(name(), "UTF-8");  // encode_ may be amid a text
+      kept = text.substr(0, left_out(other, text));
+    }
     std::string_view left = kept;
     int error = E2BIG;
     while (error == E2BIG) error = encode_.append(left, bytes, 2 * left.size() + 32);
     return kept.size() - left.size();
-  }
-
-  /// The offset of the first character that iconv leaves out without a word, npos without one: glibc does so with tags,
-  /// U+E0000..U+E007F.
-  [[nodiscard]] std::size_t swallowed(std::string_view text) const {
-    constexpr std::string_view tags = "\xf3\xa0";
-    std::size_t at = text.find(tags);
-    if (at == std::string_view::npos) return at;
-    Iconv encode = opened(name(), "UTF-8");  // encode_ may be amid a text
-    const auto kept = [&](std::string_view tag) { return size_of(encode, tag, 1) != size_of(encode, tag, 2); };
-    while (at != std::string_view::npos && kept(text.substr(at, 4))) at = text.find(tags, at + 1);
-    return at;
-  }
-
-  /// How many bytes a character takes, that many times, with what the encoding puts before it.
-  static std::size_t size_of(Iconv& encode, std::string_view character, int times) {
-    std::string bytes;
-    encode.reset();
-    for (; times > 0; --times) {
-      std::string_view left = character;
-      encode.append(left, bytes, 32);
-    }
-    return bytes.size();
   }
 
   Encoding encoding_;

@@ -1,11 +1,8 @@
 #include <aiofile/encoding.hpp>
 
-#include <array>
-#include <cerrno>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "support/catch.hpp"
 
@@ -13,7 +10,6 @@ using aiofile::canonical_encoding;
 using aiofile::detail::Encoding;
 using aiofile::detail::find_encoding;
 using aiofile::detail::Form;
-using aiofile::detail::Iconv;
 
 namespace {
 
@@ -24,19 +20,6 @@ bool known(std::string_view name) {
   } catch (const std::invalid_argument&) {
     return false;
   }
-}
-
-/// All that comes out, and the errno.
-std::pair<std::string, int> converted(Iconv& iconv, std::string_view input, std::size_t room = 64) {
-  std::array<char, 64> memory;
-  const char* from = input.data();
-  std::size_t left = input.size();
-  char* to = memory.data();
-  std::size_t free = room;
-  const int error = iconv.convert(from, left, to, free);
-  CHECK(from == input.data() + input.size() - left);
-  CHECK(to == memory.data() + room - free);
-  return {std::string(memory.data(), to), error};
 }
 
 }  // namespace
@@ -185,41 +168,4 @@ TEST_CASE("Encodings: one whose decoder keeps what is cut to itself is refused")
     INFO(name);
     CHECK_FALSE(known(name));
   }
-}
-
-TEST_CASE("Iconv: converts, and tells what stands in the way") {
-  Iconv iconv("UTF-16LE", "UTF-8");
-  REQUIRE(iconv);
-  CHECK(converted(iconv, "aé") == std::pair(std::string("a\0\xe9\0", 4), 0));
-  CHECK(converted(iconv, "abc", 4) == std::pair(std::string("a\0b\0", 4), E2BIG));
-  CHECK(converted(iconv, "a\xff") == std::pair(std::string("a\0", 2), EILSEQ));
-  CHECK(converted(iconv, "a\xc3") == std::pair(std::string("a\0", 2), EINVAL));
-}
-
-TEST_CASE("Iconv: an unknown encoding makes none, and a moved one belongs to its new owner") {
-  CHECK_FALSE(Iconv());
-  CHECK_FALSE(Iconv("UTF-8", "klingon"));
-  Iconv first("UTF-8", "ISO-8859-1");
-  Iconv second(std::move(first));
-  CHECK(second);
-  Iconv third;
-  third = std::move(second);
-  CHECK(converted(third, "\xe9") == std::pair(std::string("é"), 0));
-}
-
-TEST_CASE("Iconv: shifts are undone at the end, and forgotten by a reset") {
-  Iconv encode("ISO-2022-JP", "UTF-8");
-  REQUIRE(encode);
-  CHECK(converted(encode, "あ").first == "\x1b$B$\"");
-  std::array<char, 16> ending;
-  char* to = ending.data();
-  std::size_t room = ending.size();
-  encode.finish(to, room);
-  CHECK(std::string(ending.data(), to) == "\x1b(B");
-  CHECK(room == ending.size() - 3);
-
-  CHECK(converted(encode, "あ").first == "\x1b$B$\"");
-  CHECK(converted(encode, "あ").first == "$\"");
-  encode.reset();
-  CHECK(converted(encode, "a").first == "a");
 }

@@ -314,6 +314,28 @@ TEST_CASE("UTF-8: code points are skipped step by step as at once") {
   }
 }
 
+TEST_CASE("Limit: goes on counting where it was, in bytes or in code points") {
+  const std::string_view text = "aé漢z";
+  aiofile::detail::Limit characters(3);
+  CHECK(characters.within(text.substr(0, 1), false) == "a");
+  CHECK_FALSE(characters.reached());
+  CHECK(characters.within(text.substr(0, 3), false) == "aé");
+  CHECK_FALSE(characters.reached());
+  CHECK(characters.within(text, false) == "aé漢");
+  CHECK(characters.reached());
+  aiofile::detail::Limit bytes(3);
+  CHECK(bytes.within(text.substr(0, 2), true).size() == 2);
+  CHECK_FALSE(bytes.reached());
+  CHECK(bytes.within(text, true) == "aé");
+  CHECK(bytes.reached());
+  aiofile::detail::Limit all(-1);
+  CHECK(all.within(text, false) == text);
+  CHECK_FALSE(all.reached());
+  aiofile::detail::Limit nothing(0);
+  CHECK(nothing.within(text, false).empty());
+  CHECK(nothing.reached());
+}
+
 TEST_CASE("UTF-8: whole characters up to a size, the first in any case") {
   std::size_t wrong = 0;
   for (const std::string& text : random_texts()) {
