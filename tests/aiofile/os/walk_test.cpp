@@ -4,19 +4,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
 #include <atomic>
 #include <caio/caio.hpp>
 #include <cerrno>
-#include <chrono>
-#include <climits>
-#include <cstdint>
 #include <filesystem>
-#include <latch>
 #include <map>
-#include <mutex>
-#include <optional>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -29,84 +21,29 @@
 #include "support/catch.hpp"
 #include "support/setups.hpp"
 #include "support/temporary.hpp"
+#include "walks.hpp"
 
 namespace os = aiofile::os;
 using aiofile::FileError;
 using caio::Context;
-using caio::Implementation;
 using caio::Task;
 using caio::detail::UniqueFd;
 using outcome::error_of;
 using outcome::failure_of;
 using std::filesystem::file_type;
-using Paths = std::vector<std::string>;
+using walks::make;
+using walks::make_file;
+using walks::Paths;
+using walks::paths_of;
+using walks::small;
+using walks::small_paths;
+using walks::sorted;
+using walks::walked;
+using walks::ways;
 
 namespace {
 
-Paths sorted(Paths paths) {
-  std::sort(paths.begin(), paths.end());
-  return paths;
-}
-
-/// The entries' paths below `base`, in the walk's order; errors behind a colon.
-Task<Paths> paths_of(caio::Generator<os::WalkEntry> entries, std::filesystem::path base) {
-  Paths paths;
-  while (auto entry = co_await entries.next()) {
-    paths.push_back(entry->path().native().substr(base.native().size() + 1));
-    if (entry->error() != 0) paths.back() += ":" + std::to_string(entry->error());
-  }
-  co_return paths;
-}
-
-/// The same of a walk in `directory`, sorted.
-Task<Paths> walked(std::filesystem::path directory, os::WalkOptions options = {}) {
-  Paths paths = co_await paths_of(os::walk(directory, options), directory);
-  co_return sorted(std::move(paths));
-}
-
-/// Makes directories (with a slash at the end) and empty files.
-void make(const support::TemporaryDirectory& directory, const Paths& paths) {
-  for (const std::string& path : paths) {
-    const std::string_view whole = path;
-    std::filesystem::create_directories(directory / whole.substr(0, whole.rfind('/') + 1));
-    if (!path.ends_with('/')) directory.file(path, "");
-  }
-}
-
-const Paths small = {"a/", "a/1", "a/2",  "a/b/",   "a/b/3",   "a/b/c/", "a/b/c/4", "a/d/",
-                     "e/", "e/5", "e/f/", "e/f/g/", "e/f/g/6", "h/",     "i"};
-const Paths small_paths = {"a", "a/1", "a/2", "a/b",   "a/b/3",   "a/b/c", "a/b/c/4", "a/d",
-                           "e", "e/5", "e/f", "e/f/g", "e/f/g/6", "h",     "i"};
-
-/// Ways of walking that give the same.
-const std::array<os::WalkOptions, 3> ways = {{{.parallel = 0}, {.parallel = 1}, {.parallel = 4}}};
-
-/// `depth` directories, each named `name` and in the one before. In each, `beside(fd, level)` makes more.
-template <class Function>
-void make_deep(const std::filesystem::path& path, const std::string& name, int depth, Function beside) {
-  UniqueFd here(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  for (int level = 0; level < depth; ++level) {
-    beside(here.get(), level);
-    REQUIRE(::mkdirat(here.get(), name.c_str(), 0700) == 0);
-    here = UniqueFd(::openat(here.get(), name.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    REQUIRE(here);
-  }
-  beside(here.get(), depth);
-}
-
-void make_file(int directory, const char* name) {
-  const UniqueFd file(::openat(directory, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-  REQUIRE(file);
-}
-
-/// Whether a thread of this process waits for something (proc(5), stat).
-bool sleeps(::pid_t thread) {
-  const std::string status = support::content_of("/proc/self/task/" + std::to_string(thread) + "/stat");
-  return status.substr(status.rfind(')')).starts_with(") S");
-}
-
 std::atomic<int> calls = 0;
-std::atomic<int> most_descriptors = 0;
 
 }  // namespace
 
@@ -384,47 +321,6 @@ TEST_CASE("walk: a link that takes a directory's place is not followed") {
   });
 }
 
-TEST_CASE("walk: directories are opened before their turn only where that is asked for") {
-  support::on_every_backend([](Context& context) -> Task<> {
-    const support::TemporaryDirectory directory;
-    make(directory, {"0/", "1/", "2/", "3/"});
-    const support::ReplacedDirectoryCalls replaced;
-    replaced->openat = [](int at, const char* path, int flags) {
-      ++calls;
-      return ::openat(at, path, flags);
-    };
-    for (const os::WalkOptions& way : ways) {
-      calls = 0;
-      int given = 0;
-      auto entries = os::walk(directory.path(), way);
-      while (auto entry = co_await entries.next()) {
-        ++given;
-        if (way.parallel == 0 || context.implementation() == Implementation::blocking) CHECK(calls == given);
-        if (given > 1 && way.parallel > 0 && context.implementation() != Implementation::blocking) CHECK(calls == 5);
-      }
-      CHECK(calls == 5);
-    }
-  });
-}
-
-TEST_CASE("walk: each directory is opened once") {
-  support::on_every_backend([](Context&) -> Task<> {
-    const support::TemporaryDirectory directory;
-    make(directory, small);
-    const support::ReplacedDirectoryCalls replaced;
-    replaced->openat = [](int at, const char* path, int flags) {
-      ++calls;
-      return ::openat(at, path, flags);
-    };
-    for (const os::WalkOptions& way : ways) {
-      calls = 0;
-      CHECK_YIELDS(walked(directory.path(), way), small_paths);
-      CHECK(calls ==
-            1 + std::count_if(small.begin(), small.end(), [](const auto& path) { return path.ends_with('/'); }));
-    }
-  });
-}
-
 TEST_CASE("walk: a directory with more entries than one hand-over reads, and directories among them") {
   static const support::TemporaryDirectory directory;
   static Paths wanted;
@@ -447,101 +343,6 @@ TEST_CASE("walk: a directory with more entries than one hand-over reads, and dir
       CHECK_YIELDS(walked(directory.path(), way), wanted);
     }
     CHECK(outcome::descriptors_of(directory / "x") == 0);
-  });
-}
-
-TEST_CASE("walk: a directory that takes long to read does not hold up its neighbours' hand-over") {
-  support::on_every_backend([](Context& context) -> Task<> {
-    const support::TemporaryDirectory directory;
-    make(directory, small);
-    const support::ReplacedDirectoryCalls replaced;
-    replaced->getdents = [](int fd, void* buffer, std::size_t size) -> ::ssize_t {
-      const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds(600);
-      while (std::chrono::steady_clock::now() < end) {
-      }
-      return ::getdents64(fd, buffer, size);
-    };
-    for (const os::WalkOptions& way : ways) {
-      const std::uint64_t before = context.stats().pooled;
-      CHECK_YIELDS(walked(directory.path(), way), small_paths);
-      if (context.implementation() == Implementation::blocking) continue;
-      CHECK(context.stats().pooled - before == 9);  // one for each directory
-    }
-  });
-}
-
-TEST_CASE("walk: deeper than paths are long, with few descriptors") {
-  constexpr int depth = 150;
-  static const support::TemporaryDirectory directory;
-  static const std::string name(100, 'n');
-  static const bool made = [] {
-    // 40 directories are more than are read ahead: those above stay in use.
-    make_deep(directory.path(), name, depth, [](int fd, int level) {
-      for (int i = 0; i < (level % 10 == 0 ? 40 : 2); ++i) {
-        const std::string beside = std::to_string(i);
-        REQUIRE(::mkdirat(fd, beside.c_str(), 0700) == 0);
-        const UniqueFd inner(::openat(fd, beside.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-        make_file(inner.get(), "file");
-      }
-      if (level != depth - 1) return;
-      for (int i = 0; i < 600; ++i) make_file(fd, (std::string(200, 'f') + std::to_string(i)).c_str());
-    });
-    return true;
-  }();
-  static_cast<void>(made);
-  support::on_every_backend([](Context&) -> Task<> {
-    const support::ReplacedDirectoryCalls replaced;
-    replaced->openat = [](int at, const char* path, int flags) {
-      const int fd = ::openat(at, path, flags);
-      int before = most_descriptors;
-      while (fd > before && !most_descriptors.compare_exchange_weak(before, fd)) {
-      }
-      return fd;
-    };
-    for (os::WalkOptions way : ways) {
-      const UniqueFd lowest(::open("/", O_PATH | O_CLOEXEC));
-      most_descriptors = 0;
-      std::size_t errors = 0;
-      std::size_t files = 0;
-      std::size_t longest = 0;
-      auto entries = os::walk(directory.path(), way);
-      while (auto entry = co_await entries.next()) {
-        if (entry->error() != 0) ++errors;
-        if (entry->is_file()) ++files;
-        longest = std::max(longest, entry->path().native().size());
-      }
-      CHECK(errors == 0);
-      CHECK(files == 600 + 135 * 2 + 16 * 40);
-      CHECK(longest > PATH_MAX);
-      CHECK(most_descriptors < lowest.get() + 64 + 32);
-      CHECK(most_descriptors > lowest.get());
-    }
-  });
-}
-
-TEST_CASE("walk: a directory that has taken another's place is not taken for it") {
-  support::on_every_backend([](Context&) -> Task<> {
-    const support::TemporaryDirectory directory;
-    // Deep enough that descriptors are not kept.
-    make_deep(directory.path(), "d", 80, [](int fd, int level) {
-      if (level < 70) return;
-      ::mkdirat(fd, "a", 0700);
-      ::mkdirat(fd, "b", 0700);
-    });
-    auto entries = os::walk(directory.path(), {.parallel = 0});
-    while (auto entry = co_await entries.next()) {
-      if (entry->depth() != 75) continue;
-      const auto place = entry->path().parent_path();
-      std::filesystem::rename(place, directory / "moved");
-      std::filesystem::create_directories(place / "a/wrong");
-      std::filesystem::create_directories(place / "b/wrong");
-      std::filesystem::create_directories(place / "d/wrong");
-      break;
-    }
-    while (auto entry = co_await entries.next()) {
-      CHECK(entry->error() == 0);
-      CHECK(entry->name() != "wrong");
-    }
   });
 }
 
@@ -630,47 +431,6 @@ TEST_CASE("walk: stopped, it fails with ECANCELED") {
       };
       CHECK_YIELDS(error_of(caio::with_stop(later.get_token(), stops(later, directory.path(), way))), ECANCELED);
     }
-  });
-}
-
-TEST_CASE("walk: destroyed while threads read, it waits for them") {
-  support::on_every_backend([](Context& context) -> Task<> {
-    if (context.implementation() == Implementation::blocking) co_return;
-    static std::atomic<int> inside;
-    static std::atomic<bool> may_go;
-    inside = 0;
-    may_go = false;
-    const support::TemporaryDirectory directory;
-    make(directory, small);
-    co_await walked(directory.path());
-    const std::size_t before = support::open_files();
-    const support::ReplacedDirectoryCalls replaced;
-    replaced->openat = [](int at, const char* path, int flags) {
-      if (at == AT_FDCWD) return ::openat(at, path, flags);
-      ++inside;
-      may_go.wait(false);
-      const int fd = ::openat(at, path, flags);
-      --inside;
-      return fd;
-    };
-    std::atomic<bool> destroying = false;
-    std::atomic<bool> destroyed = false;
-    // Lets them go once the destructor sleeps.
-    std::thread release([&, main = ::gettid()] {
-      while (!destroying || !(destroyed || sleeps(main))) std::this_thread::yield();
-      may_go = true;
-      may_go.notify_all();
-    });
-    {
-      caio::TaskGroup group;
-      group.spawn([](std::filesystem::path path) -> Task<> { co_await walked(path); }(directory.path()));
-      while (inside == 0) co_await context.schedule();
-      destroying = true;
-    }
-    CHECK(inside == 0);
-    destroyed = true;
-    release.join();
-    CHECK(support::open_files() == before);
   });
 }
 
