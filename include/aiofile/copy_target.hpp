@@ -18,6 +18,7 @@
 
 #include <aiofile/copy_options.hpp>
 #include <aiofile/error.hpp>
+#include <aiofile/file_identity.hpp>
 #include <aiofile/hand_on.hpp>
 #include <caio/config.hpp>
 #include <caio/detail/process.hpp>
@@ -42,10 +43,6 @@ inline caio::detail::UniqueFd open_regular(const std::filesystem::path& path, in
 inline void require_regular(const struct ::stat& status, const std::filesystem::path& path) {
   if (S_ISDIR(status.st_mode)) throw FileError("copy_file", path, EISDIR);
   if (!S_ISREG(status.st_mode)) throw FileError("copy_file", path, EINVAL);
-}
-
-inline bool same_file(const struct ::stat& one, const struct ::stat& other) noexcept {
-  return one.st_dev == other.st_dev && one.st_ino == other.st_ino;
 }
 
 /// A new file; or, beside one that exists, a temporary one that replaces it in the end; or that one itself. Its calls
@@ -126,7 +123,8 @@ class CopyTarget {
       const bool known = ::fstat(fd(), &made) == 0;
       if (known && options_.keep_partial && reserved_ > 0) static_cast<void>(!::ftruncate(fd(), made.st_size));
       // Somebody else may have put another file there.
-      const bool ours = known && !name_.empty() && ::lstat(name_.c_str(), &named) == 0 && same_file(made, named);
+      const bool ours =
+          known && !name_.empty() && ::lstat(name_.c_str(), &named) == 0 && identity_of(made) == identity_of(named);
       if (ours) ::unlink(name_.c_str());
     }
     file_ = {};
@@ -135,7 +133,7 @@ class CopyTarget {
  private:
   void check(const struct ::stat& status, const std::filesystem::path& source_path, const struct ::stat& source) const {
     require_regular(status, path_);
-    if (same_file(status, source)) throw FileError("copy_file", source_path, path_, EINVAL);
+    if (identity_of(status) == identity_of(source)) throw FileError("copy_file", source_path, path_, EINVAL);
   }
 
   void open_replacement() {

@@ -18,6 +18,7 @@
 #include <string_view>
 
 #include <aiofile/file.hpp>
+#include <aiofile/file_identity.hpp>
 #include <aiofile/mode.hpp>
 #include <aiofile/stream.hpp>
 #include <caio/config.hpp>
@@ -47,10 +48,9 @@ class StandardStreams : private caio::Job {
     struct ::stat status {};
     if (::fstat(fd, &status) != 0) status = {};
     Place& place = places_[static_cast<std::size_t>(fd)];
-    if (!place.stream || place.stream->closed() || place.device != status.st_dev || place.inode != status.st_ino) {
+    if (!place.stream || place.stream->closed() || place.file != identity_of(status)) {
       place.stream = over(fd, mode);
-      place.device = status.st_dev;
-      place.inode = status.st_ino;
+      place.file = identity_of(status);
     }
     return *place.stream;
   }
@@ -58,8 +58,7 @@ class StandardStreams : private caio::Job {
  private:
   struct Place {
     std::optional<FileStream> stream;
-    ::dev_t device = 0;
-    ::ino_t inode = 0;
+    FileIdentity file;
   };
 
   explicit StandardStreams(caio::Engine& engine) noexcept : engine_(engine) {

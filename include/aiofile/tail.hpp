@@ -24,6 +24,7 @@
 
 #include <aiofile/buffer.hpp>
 #include <aiofile/error.hpp>
+#include <aiofile/file_identity.hpp>
 #include <aiofile/path_operation.hpp>
 #include <aiofile/path_watch.hpp>
 #include <aiofile/pool_fd.hpp>
@@ -69,13 +70,12 @@ class TailedFile {
     if (::fstat(fd, &status) != 0) throw FileError("tail", path, errno);
     if (!S_ISREG(status.st_mode)) throw FileError("tail", path, S_ISDIR(status.st_mode) ? EISDIR : ESPIPE);
     descriptor_ = caio::Descriptor(fd, O_RDONLY);
-    device_ = status.st_dev;
-    inode_ = status.st_ino;
+    identity_ = identity_of(status);
   }
 
   explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
   [[nodiscard]] bool is(const TailedFile& other) const noexcept {
-    return fd_ && other.fd_ && device_ == other.device_ && inode_ == other.inode_;
+    return fd_ && other.fd_ && identity_ == other.identity_;
   }
   [[nodiscard]] const caio::Descriptor& descriptor() const noexcept { return descriptor_; }
   [[nodiscard]] bool has_content() const noexcept {
@@ -91,8 +91,7 @@ class TailedFile {
  private:
   PoolFd fd_;
   caio::Descriptor descriptor_;
-  ::dev_t device_ = 0;
-  ::ino_t inode_ = 0;
+  FileIdentity identity_;
 };
 
 /// As Context::read(). The context may have ended.

@@ -18,6 +18,7 @@
 #include <aiofile/copy_options.hpp>
 #include <aiofile/copy_target.hpp>
 #include <aiofile/error.hpp>
+#include <aiofile/file_identity.hpp>
 #include <aiofile/os/open_directory.hpp>
 #include <caio/config.hpp>
 
@@ -32,8 +33,7 @@ class TreeSteps {
 
   /// The directories around one, where links could lead back to one of them.
   struct Ancestor {
-    ::dev_t device;
-    ::ino_t inode;
+    FileIdentity directory;
     std::shared_ptr<const Ancestor> above;
   };
   struct Entry {
@@ -75,7 +75,7 @@ class TreeSteps {
     for (bool top = false; !top; above = above.parent_path()) {
       top = above == above.root_path();
       struct ::stat status;
-      if (::stat(above.c_str(), &status) == 0 && same_file(status, source)) {
+      if (::stat(above.c_str(), &status) == 0 && identity_of(status) == identity_of(source)) {
         throw FileError("copy_tree", from, to, EINVAL);
       }
     }
@@ -87,15 +87,15 @@ class TreeSteps {
     if (!listing.directory.fd()) throw FileError("open", listing.from, listing.directory.error());
     if (options_.follow_links) {
       for (const Ancestor* above = listing.self.get(); above != nullptr; above = above->above.get()) {
-        if (above->device == source.st_dev && above->inode == source.st_ino) {
+        if (above->directory == identity_of(source)) {
           throw FileError("open", listing.from, ELOOP);
         }
       }
     }
     const struct ::stat made = make_directory(source, listing);
     if (options_.follow_links) {
-      listing.self.reset(new Ancestor{made.st_dev, made.st_ino, listing.self});  // the copy is no source
-      listing.self.reset(new Ancestor{source.st_dev, source.st_ino, listing.self});
+      listing.self.reset(new Ancestor{identity_of(made), listing.self});  // the copy is no source
+      listing.self.reset(new Ancestor{identity_of(source), listing.self});
     }
     read_on(listing);
   }

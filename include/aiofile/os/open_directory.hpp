@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include <aiofile/file_identity.hpp>
 #include <aiofile/os/stat.hpp>
 #include <caio/config.hpp>
 #include <caio/detail/unique_fd.hpp>
@@ -214,20 +215,12 @@ class OpenDirectory {
   [[nodiscard]] bool same(const OpenDirectory& other) const noexcept { return identity_ == other.identity_; }
 
  private:
-  struct Identity {
-    ::dev_t device = 0;
-    ::ino_t inode = 0;
-    bool operator==(const Identity&) const = default;
-  };
-
   static constexpr std::size_t longest_record = 1024;  // names have 255 bytes, on some file systems more
 
   static SharedFd open_at(int at, const char* path, int flags) {
     caio::detail::UniqueFd fd(directory_calls.openat(at, path, flags | O_DIRECTORY | O_CLOEXEC));
     return fd ? std::make_shared<const caio::detail::UniqueFd>(std::move(fd)) : nullptr;
   }
-
-  static Identity identity_of(const struct ::stat& status) noexcept { return {status.st_dev, status.st_ino}; }
 
   void read() {
     alignas(DirectoryRecord) char buffer[64 * 1024];
@@ -288,7 +281,7 @@ class OpenDirectory {
   std::shared_ptr<DirectoryName> name_;
   Wanted wanted_;
   SharedFd fd_;
-  Identity identity_;
+  FileIdentity identity_;
   std::shared_ptr<DirectoryBatch> batch_;
   std::int64_t offset_ = 0;
   bool ended_ = false;

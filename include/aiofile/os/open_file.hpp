@@ -46,7 +46,7 @@ inline auto stat(detail::FileArgument file) { return detail::StatFileOperation(f
 inline caio::Task<bool> same_open_file(detail::FileArgument left, detail::FileArgument right) {
   const Stat first = co_await detail::StatFileOperation(left.take(), "same_open_file");
   const Stat second = co_await detail::StatFileOperation(right.take(), "same_open_file");
-  co_return first.device == second.device&& first.inode == second.inode;
+  co_return detail::identity_of(first) == detail::identity_of(second);
 }
 
 }  // namespace os

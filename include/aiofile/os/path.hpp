@@ -110,7 +110,7 @@ inline auto same_file(std::filesystem::path left, std::filesystem::path right, A
       [other = detail::checked_path(std::move(right)), left_at, right_at](const std::filesystem::path& name) {
         const Stat first = detail::StatCall<detail::AnswerStat>{"same_file", left_at.directory, 0}(name);
         const Stat second = detail::StatCall<detail::AnswerStat>{"same_file", right_at.directory, 0}(other);
-        return first.device == second.device && first.inode == second.inode;
+        return detail::identity_of(first) == detail::identity_of(second);
       });
 }
 

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include <aiofile/error.hpp>
+#include <aiofile/file_identity.hpp>
 #include <aiofile/os/at.hpp>
 #include <aiofile/path_operation.hpp>
 #include <caio/config.hpp>
@@ -111,6 +112,8 @@ os::Stat stat_of(const Statx& from) noexcept {
   }
   return stat;
 }
+
+inline FileIdentity identity_of(const os::Stat& stat) noexcept { return {stat.device, stat.inode}; }
 
 /// Gives an errno, or 0 and the Stat. `flags` are statx(2)'s; with AT_EMPTY_PATH and an empty name: of the descriptor.
 inline int stat_at(int directory, const char* name, int flags, os::Stat& stat) noexcept {

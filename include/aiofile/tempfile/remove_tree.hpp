@@ -10,27 +10,17 @@
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <aiofile/file_identity.hpp>
 #include <aiofile/os/stat.hpp>
 #include <caio/config.hpp>
 #include <caio/detail/unique_fd.hpp>
 
 namespace aiofile::inline CAIO_ABI::detail {
-
-/// Which file it is, whatever it is called.
-struct FileIdentity {
-  std::uint64_t device = 0;
-  std::uint64_t number = 0;
-
-  explicit FileIdentity(const os::Stat& status) noexcept : device(status.device), number(status.inode) {}
-  FileIdentity() = default;
-  friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
-};
 
 /// The removal of a tree. Everything goes by names relative to open directories that were seen to be the ones meant:
 /// whoever moves things or puts links in their place meanwhile leads it nowhere else. Depth costs memory only for
@@ -116,7 +106,7 @@ class TreeRemoval {
     if (denied) directory = caio::detail::UniqueFd(::openat(parent, name.c_str(), directory_flags | O_PATH));
     os::Stat status;
     if (!directory || stat_of_open(directory.get(), status) != 0) return not_entered(name);
-    const FileIdentity identity(status);
+    const FileIdentity identity = identity_of(status);
     if (levels_.empty()) {
       if (identity != identity_) return;
       mount_ = status.mount;
@@ -178,7 +168,7 @@ class TreeRemoval {
     parent.fd = caio::detail::UniqueFd(fd);
     os::Stat status;
     if (!parent.fd || stat_of_open(fd, status) != 0) return errno == ENOENT ? ESTALE : errno;
-    return FileIdentity(status) == parent.identity ? 0 : ESTALE;
+    return identity_of(status) == parent.identity ? 0 : ESTALE;
   }
 
   /// Of the innermost directory, or `name` in it.

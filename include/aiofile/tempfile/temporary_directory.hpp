@@ -14,6 +14,7 @@
 #include <utility>
 
 #include <aiofile/error.hpp>
+#include <aiofile/file_identity.hpp>
 #include <aiofile/os/stat.hpp>
 #include <aiofile/path_operation.hpp>
 #include <aiofile/tempfile/place.hpp>
@@ -50,7 +51,7 @@ class OwnedTree {
       ::rmdir(name.c_str());
       return error;
     }
-    identity = FileIdentity(status);
+    identity = identity_of(status);
     path = std::move(name);
     owned = true;
     return 0;

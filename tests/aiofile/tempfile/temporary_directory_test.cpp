@@ -60,7 +60,7 @@ class MemoryDirectory {
 FileIdentity identity_of(const Path& path) {
   aiofile::os::Stat status;
   REQUIRE(aiofile::detail::stat_at(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, status) == 0);
-  return FileIdentity(status);
+  return aiofile::detail::identity_of(status);
 }
 
 /// Directories called "d", each in the one before, `depth` of them in `root`; gives the innermost.
