@@ -679,8 +679,9 @@ TEST_CASE("write_atomic: stopped or destroyed at any moment, the file is old or 
       }
     }
   }
-  CHECK(old_ones > 50);
-  CHECK(new_ones > 10);
+  // At least what is stopped at once, and what has ended.
+  CHECK(old_ones >= 2 * support::backends().size());
+  CHECK(new_ones >= 6 * support::backends().size());
 }
 
 TEST_CASE("AtomicWriter: a forked child's copy removes nothing") {
