@@ -12,16 +12,16 @@ void kill_once(torture::Program& program, torture::Audit& audit, std::uint64_t r
   std::mt19937_64 random(program.seed * 7919 + round);
   // A kill loses nothing that the kernel has: the control acknowledges what is still gathered in the process.
   const bool broken = program.control == "no-flush";
-  const auto way = static_cast<Way>(broken ? 1 + round % 3 : round % 4);
+  const auto way = broken ? static_cast<Way>(1 + round % 3) : torture::way_of(round);
   const std::filesystem::path path = program.directory / ("ledger-" + std::to_string(::getpid()));
-  const std::string when = "kill " + std::to_string(round) + ", " + torture::way_names[static_cast<std::size_t>(way)];
+  const std::string when = "kill " + std::to_string(round) + ", " + name(way);
 
   torture::WritingProcess writer(program, path, way, broken ? Care::nothing : Care::sync, program.seed + round);
   const bool wrote = writer.await(static_cast<unsigned>(1 + random() % 24));
   ::usleep(static_cast<::useconds_t>(random() % 3000));
   if (!writer.kill() || !wrote) program.violation(when + ": the writer ended by itself, or is stuck");
   writer.drain();
-  audit.check(path, writer.acknowledged(), when);
+  audit.check(path, writer.acknowledged(), when, all_or_none(way));
   std::filesystem::remove(path);
 }
 
@@ -38,7 +38,7 @@ int write_until_the_end(const torture::Program& program, const std::filesystem::
                         const std::filesystem::path& acks) {
   const int descriptor = ::open(acks.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (descriptor < 0) return 2;
-  const auto way = static_cast<Way>(program.seed % 4);
+  const Way way = torture::way_of(program.seed);
   write_records(program, path, way, program.control.empty() ? Care::sync : Care::only_flush, program.seed, descriptor);
   return 1;
 }
@@ -56,7 +56,7 @@ int main(int argc, char** argv) {
   program.app.add_option("--rounds", rounds, "Kills")->capture_default_str();
   program.app.add_option("--writer", writer, "Write records to this file for ever")
       ->needs(program.app.add_option("--acks", acks, "Acknowledge them at the end of this one"));
-  program.app.add_option("--verify", verified, "Check */records against */acks in this directory");
+  program.app.add_option("--verify", verified, "Check SEED/records against SEED/acks in this directory");
   program.app.add_flag("--explain", explain, "Say what the backend found in this kernel");
   program.parse(argc, argv);
 
@@ -66,7 +66,9 @@ int main(int argc, char** argv) {
   torture::Audit audit(program);
   if (!verified.empty()) {
     for (const auto& each : std::filesystem::directory_iterator(verified)) {
-      audit.check(each.path() / "records", last_acknowledged(each.path() / "acks"), each.path().filename());
+      const std::string seed = each.path().filename();
+      audit.check(each.path() / "records", last_acknowledged(each.path() / "acks"), seed,
+                  all_or_none(torture::way_of(std::stoull(seed))));
     }
     return audit.finish("cuts");
   }

@@ -1,5 +1,5 @@
 #pragma once
-// Four ways to write records with the library, each acknowledged when it is said to be durable, and a process that does
+// Five ways to write records with the library, each acknowledged when it is said to be durable, and a process that does
 // so until it is killed.
 
 #include <fcntl.h>
@@ -27,8 +27,17 @@
 namespace torture {
 
 /// How the writer writes, in turns.
-enum class Way : std::uint8_t { positional, stream, writer, append };
-inline constexpr std::array<const char*, 4> way_names{"positional", "stream", "writer", "append"};
+enum class Way : std::uint8_t { positional, stream, writer, append, replacement };
+inline constexpr std::array<const char*, 5> way_names{"positional", "stream", "writer", "append", "replacement"};
+
+inline Way way_of(std::uint64_t round) { return static_cast<Way>(round % way_names.size()); }
+inline const char* name(Way way) { return way_names[static_cast<std::size_t>(way)]; }
+
+/// Records of one acknowledgement.
+inline constexpr std::size_t records_at_once = 8;
+
+/// What Audit::check() is told of a file that was written so.
+inline std::uint64_t all_or_none(Way way) { return way == Way::replacement ? records_at_once : 0; }
 
 /// What is done before an acknowledgement: all but `sync` are broken.
 enum class Care : std::uint8_t { sync, only_flush, nothing };
@@ -57,20 +66,20 @@ class RecordWriter {
       case Way::positional: return positional();
       case Way::stream: return stream("wb");
       case Way::writer: return writer();
-      case Way::append: break;
+      case Way::append: return stream("ab");
+      case Way::replacement: break;
     }
-    return stream("ab");
+    return replacement();
   }
 
  private:
-  static constexpr std::size_t at_once = 8;
   static constexpr std::size_t buffering = 16 * 1024;
   static constexpr std::size_t endless_buffering = 64 * 1024 * 1024;
 
   void make_records() {
     records_.clear();
     offsets_.clear();
-    for (std::size_t i = 0; i < at_once; ++i) {
+    for (std::size_t i = 0; i < records_at_once; ++i) {
       records_.push_back(record(seed_, number_++));
       offsets_.push_back(size_);
       size_ += records_.back().size();
@@ -79,7 +88,7 @@ class RecordWriter {
 
   aiofile::Task<> write_all(aiofile::AIOFile& file) {
     std::vector<std::size_t> indices;
-    for (std::size_t i = 0; i < at_once; ++i) indices.push_back(i);
+    for (std::size_t i = 0; i < records_at_once; ++i) indices.push_back(i);
     co_await aiofile::gather(indices, [&](std::size_t i) { return file.write(records_[i], offsets_[i]); });
   }
 
@@ -106,8 +115,8 @@ class RecordWriter {
     for (;;) {
       make_records();
       for (const std::string& each : records_) co_await stream.write(std::string_view(each));
-      if (care_ == Care::sync && number_ % (2 * at_once) == 0) co_await stream.fsync();
-      if (care_ == Care::sync && number_ % (2 * at_once) != 0) co_await stream.fdsync();
+      if (care_ == Care::sync && number_ % (2 * records_at_once) == 0) co_await stream.fsync();
+      if (care_ == Care::sync && number_ % (2 * records_at_once) != 0) co_await stream.fdsync();
       if (care_ == Care::only_flush) co_await stream.flush();
       acknowledge(acks_, number_);
     }
@@ -122,6 +131,18 @@ class RecordWriter {
       for (const std::string& each : records_) co_await writer(std::string_view(each));
       if (care_ != Care::nothing) co_await writer.flush();
       if (care_ == Care::sync) co_await file.fdsync();
+      acknowledge(acks_, number_);
+    }
+  }
+
+  /// Each time by a file that has some records more.
+  aiofile::Task<> replacement() {
+    const aiofile::AtomicOptions options{.durable = care_ == Care::sync};
+    std::string content;
+    for (;;) {
+      make_records();
+      for (const std::string& each : records_) content += each;
+      co_await aiofile::write_atomic(path_, std::string_view(content), options);
       acknowledge(acks_, number_);
     }
   }

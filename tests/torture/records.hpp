@@ -45,8 +45,13 @@ inline std::string content_of(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// How many records the file begins with, all of them whole and in order.
-inline std::uint64_t whole_records(const std::filesystem::path& path) {
+/// What a file begins with: records that are whole and in order.
+struct WholeRecords {
+  std::uint64_t count = 0;
+  bool torn = false;  ///< something else follows
+};
+
+inline WholeRecords whole_records(const std::filesystem::path& path) {
   const std::string bytes = content_of(path);
   std::string_view rest = bytes;
   std::uint32_t number = 0;
@@ -57,7 +62,7 @@ inline std::uint64_t whole_records(const std::filesystem::path& path) {
     if (checksum(header, rest.substr(0, header.length)) != header.checksum) break;
     rest.remove_prefix(header.length);
   }
-  return number;
+  return {number, !rest.empty()};
 }
 
 /// Compares files with what was acknowledged, and sums up.
@@ -65,9 +70,12 @@ class Audit {
  public:
   explicit Audit(Program& program) : program_(program) {}
 
-  void check(const std::filesystem::path& path, std::uint64_t acknowledged, const std::string& when) {
-    const std::uint64_t whole = whole_records(path);
+  /// `at_once`: what there is has to be a multiple of so many records, and nothing else; 0: its end may be torn.
+  void check(const std::filesystem::path& path, std::uint64_t acknowledged, const std::string& when,
+             std::uint64_t at_once = 0) {
+    const auto [whole, torn] = whole_records(path);
     ++rounds_;
+    if (at_once != 0 && (torn || whole % at_once != 0)) program_.violation(when + ": a mix of the old and the new");
     acknowledged_ += acknowledged;
     whole_ += whole;
     if (whole >= acknowledged) return;

@@ -55,9 +55,9 @@ class ImageMount {
 void cut_once(torture::Program& program, const ImageMount& image, torture::Audit& audit, std::uint64_t round) {
   std::mt19937_64 random(program.seed * 7919 + round);
   const std::filesystem::path path = program.directory / "ledger";
-  const auto way = static_cast<Way>(round % 4);
+  const Way way = torture::way_of(round);
   const Care care = program.control.empty() ? Care::sync : Care::only_flush;
-  const std::string when = "cut " + std::to_string(round) + ", " + torture::way_names[round % 4];
+  const std::string when = "cut " + std::to_string(round) + ", " + name(way);
 
   torture::WritingProcess writer(program, path, way, care, program.seed + round);
   if (!writer.await(static_cast<unsigned>(1 + random() % 24))) program.violation(when + ": the writer has ended");
@@ -66,7 +66,7 @@ void cut_once(torture::Program& program, const ImageMount& image, torture::Audit
   image.cut();
   writer.kill();
   image.mount_again();
-  audit.check(path, writer.acknowledged(), when);
+  audit.check(path, writer.acknowledged(), when, all_or_none(way));
   std::filesystem::remove(path);
 }
 

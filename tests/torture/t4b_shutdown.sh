@@ -13,7 +13,7 @@ for type in ext4 xfs; do
     held "$programs/shutdown" --backend "$backend" "${on[@]}" --rounds "$(count 50 1)"
     held "$programs/shutdown" --backend "$backend" "${on[@]}" --sequences "$(count 3 2)" --seed $seed
   done
-  control "$programs/shutdown" "${on[@]}" --rounds 3 --control no-sync
+  control "$programs/shutdown" "${on[@]}" --rounds 5 --control no-sync
   control "$programs/shutdown" "${on[@]}" --sequences 1 --control no-sync
 done
 finish
