@@ -1,17 +1,12 @@
 #include <aiofile/tempfile/temporary_directory.hpp>
 
 #include <fcntl.h>
-#include <sched.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <caio/caio.hpp>
 #include <cerrno>
-#include <chrono>
 #include <filesystem>
 #include <optional>
 #include <stdexcept>
@@ -24,65 +19,19 @@
 #include "support/child_process.hpp"
 #include "support/setups.hpp"
 #include "support/temporary.hpp"
+#include "trees.hpp"
 
-using aiofile::detail::FileIdentity;
-using aiofile::detail::TreeRemoval;
 using aiofile::tempfile::TemporaryTree;
 using caio::Context;
 using caio::Task;
 using caio::detail::UniqueFd;
 using outcome::error_of;
+using trees::chain;
+using trees::dig;
+using trees::MemoryDirectory;
 using Path = std::filesystem::path;
-constexpr auto forever = std::chrono::steady_clock::time_point::max();
-constexpr auto at_once = std::chrono::steady_clock::time_point::min();
 
 namespace {
-
-/// On a file system in memory: on disks it takes ms to make and remove a directory.
-class MemoryDirectory {
- public:
-  MemoryDirectory() {
-    std::string pattern = "/dev/shm/aiofile-test-XXXXXX";
-    if (::mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("mkdtemp " + pattern);
-    path_ = pattern;
-  }
-  MemoryDirectory(const MemoryDirectory&) = delete;
-  MemoryDirectory& operator=(const MemoryDirectory&) = delete;
-  ~MemoryDirectory() { std::filesystem::remove_all(path_); }
-
-  Path operator/(const char* name) const { return path_ / name; }
-  const Path& path() const { return path_; }
-
- private:
-  Path path_;
-};
-
-FileIdentity identity_of(const Path& path) {
-  aiofile::os::Stat status;
-  REQUIRE(aiofile::detail::stat_at(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, status) == 0);
-  return aiofile::detail::identity_of(status);
-}
-
-/// Directories called "d", each in the one before, `depth` of them in `root`; gives the innermost.
-Path chain(const Path& root, int depth) {
-  Path path = root;
-  for (int level = 0; level < depth; ++level) path /= "d";
-  std::filesystem::create_directories(path);
-  return path;
-}
-
-/// In a forked child: mounts from now on are its own.
-bool in_own_mounts() {
-  const std::string user = std::to_string(::geteuid());
-  const std::string group = std::to_string(::getegid());
-  if (::unshare(CLONE_NEWNS) != 0) {
-    if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0) return false;
-    std::ofstream("/proc/self/uid_map") << user << " " << user << " 1";
-    std::ofstream("/proc/self/setgroups") << "deny";
-    std::ofstream("/proc/self/gid_map") << group << " " << group << " 1";
-  }
-  return ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
-}
 
 /// Files, directories, links of every kind, a FIFO.
 void fill(const Path& root, const Path& outside) {
@@ -96,17 +45,6 @@ void fill(const Path& root, const Path& outside) {
   std::filesystem::create_symlink("nowhere", root / "dangling");
   std::filesystem::create_directory_symlink(root, root / "a" / "loop");
   REQUIRE(::mkfifo((root / "fifo").c_str(), 0600) == 0);
-}
-
-/// A chain of directories, each in the one before, made without long paths.
-void dig(const Path& root, int depth) {
-  UniqueFd fd(::open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  for (int level = 0; level < depth; ++level) {
-    ::mkdirat(fd.get(), "directory with quite a long name", 0700);
-    ::mkdirat(fd.get(), "beside", 0700);
-    fd = UniqueFd(::openat(fd.get(), "directory with quite a long name", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  }
-  REQUIRE(fd);
 }
 
 }  // namespace
@@ -167,22 +105,6 @@ TEST_CASE("TemporaryDirectory: wide ones, and deeper than a path may be long") {
     co_await tree.close();
     CHECK(std::filesystem::is_empty(directory.path()));
   });
-}
-
-TEST_CASE("TreeRemoval: depth takes few descriptors and no stack") {
-  const MemoryDirectory directory;
-  std::filesystem::create_directory(directory / "tree");
-  dig(directory / "tree", 10'000);
-  TreeRemoval removal(directory / "tree", identity_of(directory / "tree"));
-  const std::size_t before = support::open_files();
-  std::size_t most = 0;
-  for (int step = 0; !removal.work(at_once); ++step) {
-    if (step % 1000 == 0) most = std::max(most, support::open_files() - before);
-  }
-  CHECK(removal.error() == 0);
-  CHECK(most > 0);
-  CHECK(most <= 20);
-  CHECK(std::filesystem::is_empty(directory.path()));
 }
 
 TEST_CASE("TemporaryDirectory: directories without permissions are no obstacle") {
@@ -294,169 +216,6 @@ TEST_CASE("TemporaryDirectory: that it is gone, or another's is there, is no err
     CHECK(std::filesystem::exists(replaced / "precious"));
     CHECK(std::filesystem::is_symlink(linked.name()));
   });
-}
-
-TEST_CASE("TreeRemoval: what is mounted inside is not entered, not even where it is the same file system") {
-  const support::TemporaryDirectory directory;
-  const Path mounted = directory / "tree" / "a" / "mounted";
-  std::filesystem::create_directories(mounted);
-  std::filesystem::create_directories(directory / "outside");
-  std::ofstream(directory / "outside" / "precious") << "x";
-  std::ofstream(directory / "tree" / "a" / "file") << "x";
-  const bool bound = GENERATE(false, true);
-  const std::string answer = support::answer_in_child([&]() -> std::string {
-    if (!in_own_mounts()) return "no mounts";
-    const int error = bound ? ::mount((directory / "outside").c_str(), mounted.c_str(), nullptr, MS_BIND, nullptr)
-                            : ::mount("tmpfs", mounted.c_str(), "tmpfs", 0, nullptr);
-    if (error != 0) return "no mounts";
-    std::ofstream(mounted / "precious") << "x";
-    TreeRemoval removal(directory / "tree", identity_of(directory / "tree"));
-    if (!removal.work(forever)) return "not ended";
-    if (removal.error() != EXDEV) return "error " + std::to_string(removal.error());
-    if (removal.failed() != mounted) return removal.failed();
-    return std::filesystem::exists(mounted / "precious") ? "kept" : "lost";
-  });
-  if (answer == "no mounts") {
-    WARN("this user may not mount");
-    return;
-  }
-  CHECK(answer == "kept");
-  CHECK(std::filesystem::exists(directory / "outside" / "precious"));
-  CHECK_FALSE(std::filesystem::exists(directory / "tree" / "a" / "file"));
-}
-
-TEST_CASE("TreeRemoval: permissions of what is not to be removed are left alone") {
-  const MemoryDirectory directory;
-  std::filesystem::permissions(directory.path(), std::filesystem::perms::all);
-  const std::string answer = support::answer_in_child([&directory]() -> std::string {
-    const bool may_mount = in_own_mounts();
-    if (::geteuid() == 0 && (::setegid(65534) != 0 || ::seteuid(65534) != 0)) return "no other user";
-    const auto none = std::filesystem::perms::none;
-    const auto closed = [](const Path& path) { return std::filesystem::status(path).permissions() == none; };
-    // Another one has its name.
-    std::filesystem::create_directory(directory / "meant");
-    std::filesystem::create_directory(directory / "replaced");
-    std::filesystem::permissions(directory / "replaced", none);
-    TreeRemoval other(directory / "replaced", identity_of(directory / "meant"));
-    if (!other.work(forever) || other.error() != 0) return "not ended";
-    if (!closed(directory / "replaced")) return "a replacement was changed";
-    std::filesystem::remove(directory / "replaced");
-    // Another file system is mounted there.
-    const Path mounted = directory / "tree" / "mounted";
-    std::filesystem::create_directories(mounted);
-    static_cast<void>(::seteuid(0));
-    if (!may_mount || ::mount("tmpfs", mounted.c_str(), "tmpfs", 0, "mode=0,uid=65534") != 0) return "no mounts";
-    static_cast<void>(::seteuid(65534));
-    TreeRemoval removal(directory / "tree", identity_of(directory / "tree"));
-    if (!removal.work(forever) || removal.error() != EXDEV) return "error " + std::to_string(removal.error());
-    return closed(mounted) ? "unchanged" : "a mount was changed";
-  });
-  if (answer == "no mounts") {
-    WARN("this user may not mount");
-    return;
-  }
-  CHECK(answer == "unchanged");
-}
-
-TEST_CASE("TreeRemoval: without a free descriptor it finds its way back") {
-  const MemoryDirectory directory;
-  const Path root = directory / "tree";
-  const Path deepest = chain(root, 60);
-  const std::string answer = support::answer_in_child([&]() -> std::string {
-    TreeRemoval removal(root, identity_of(root));
-    while (std::filesystem::exists(deepest)) removal.work(at_once);
-    const ::rlimit limit{100, 100};
-    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return "no limit";
-    for (bool ended = false; !ended; ended = removal.work(at_once)) {
-      while (::dup(STDERR_FILENO) >= 0) {
-      }
-    }
-    return "error " + std::to_string(removal.error());
-  });
-  CHECK(answer == "error 0");
-  CHECK_FALSE(std::filesystem::exists(root));
-}
-
-TEST_CASE("TreeRemoval: what keeps it from finding its way back is told") {
-  const MemoryDirectory directory;
-  const Path root = directory / "tree";
-  const Path deepest = chain(root, 60);
-  std::filesystem::permissions(directory.path(), std::filesystem::perms::all);
-  const std::string answer = support::answer_in_child([&]() -> std::string {
-    if (::geteuid() == 0) {
-      for (Path each = deepest; each != directory.path(); each = each.parent_path()) {
-        if (::chown(each.c_str(), 65534, 65534) != 0) return "no other user";
-      }
-      if (::setgid(65534) != 0 || ::setuid(65534) != 0) return "no other user";
-    }
-    TreeRemoval removal(root, identity_of(root));
-    while (std::filesystem::exists(deepest)) removal.work(at_once);
-    std::filesystem::permissions(root / "d", std::filesystem::perms::owner_exec);
-    const bool ended = removal.work(forever);
-    std::filesystem::permissions(root / "d", std::filesystem::perms::owner_all);
-    if (!ended) return "not ended";
-    if (!std::filesystem::is_empty(root / "d" / "d")) return "not emptied";
-    return removal.failed().native() + ", error " + std::to_string(removal.error());
-  });
-  CHECK(answer == (root / "d" / "d").native() + ", error " + std::to_string(EACCES));
-}
-
-TEST_CASE("TreeRemoval: what is moved or replaced meanwhile leads it nowhere else") {
-  const MemoryDirectory directory;
-  const Path root = directory / "tree";
-  const auto removal_of = [&](int steps) {
-    TreeRemoval removal(root, identity_of(root));
-    for (int step = 0; step < steps; ++step) {
-      if (removal.work(at_once)) break;
-    }
-    return removal;
-  };
-  std::size_t moved_away = 0;
-  for (int steps = 0; steps < 120; ++steps) {
-    INFO("after " << steps << " steps");
-    std::filesystem::remove_all(directory.path() / "tree");
-    std::filesystem::remove_all(directory.path() / "outside");
-    std::filesystem::create_directories(directory / "outside" / "beside");
-    std::ofstream(directory / "outside" / "precious") << "precious";
-    std::filesystem::create_directory(root);
-    dig(root, 40);
-    TreeRemoval removal = removal_of(steps);
-    const Path first = root / "directory with quite a long name";
-    const Path inner = first / "directory with quite a long name";
-    // The inner part goes elsewhere, and a link to what is precious takes its place, and that of what is beside it.
-    if (std::filesystem::exists(inner)) {
-      ++moved_away;
-      std::filesystem::rename(inner, directory / "outside" / "moved");
-      std::filesystem::create_directory_symlink(directory / "outside", inner);
-      if (std::filesystem::remove(first / "beside")) {
-        std::filesystem::create_directory_symlink(directory / "outside", first / "beside");
-      }
-    }
-    CHECK(removal.work(forever));
-    CHECK(support::content_of(directory / "outside" / "precious") == "precious");
-    CHECK(std::filesystem::exists(directory / "outside" / "beside"));
-    CHECK((removal.error() == 0 || removal.error() == ESTALE || removal.error() == ENOTEMPTY));
-    if (removal.error() == 0) CHECK_FALSE(std::filesystem::exists(root));
-  }
-  CHECK(moved_away > 20);
-}
-
-TEST_CASE("TreeRemoval: what is added meanwhile is removed, too") {
-  const MemoryDirectory directory;
-  const Path root = directory / "tree";
-  for (int steps = 1; steps < 12; ++steps) {
-    std::filesystem::create_directories(root / "a" / "b");
-    std::ofstream(root / "a" / "file") << "x";
-    TreeRemoval removal(root, identity_of(root));
-    for (int step = 0; step < steps; ++step) {
-      if (removal.work(at_once)) break;
-    }
-    bool ended = !std::filesystem::exists(root / "a");
-    if (!ended) std::ofstream(root / "a" / "late") << "x";
-    CHECK(removal.work(forever));
-    CHECK(removal.error() == 0);
-    CHECK(std::filesystem::is_empty(directory.path()));
-  }
 }
 
 TEST_CASE("TemporaryDirectory: stopped or destroyed while it is closed, the rest goes with it") {
