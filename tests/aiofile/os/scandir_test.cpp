@@ -10,8 +10,6 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
-#include <memory>
-#include <new>
 #include <set>
 #include <stdexcept>
 #include <stop_token>
@@ -175,32 +173,6 @@ TEST_CASE("listdir, scandir: not awaited, they do nothing") {
     CHECK_YIELDS(error_of(all_of(std::move(entries))), EACCES);
     CHECK(calls == 1);
   });
-}
-
-TEST_CASE("OpenDirectory: out of memory at any moment, it leaves no descriptor") {
-  if (!support::counts_allocations) {
-    WARN("allocations cannot be made to fail here");
-    return;
-  }
-  const support::TemporaryDirectory directory;
-  fill(directory);
-  const std::size_t before = support::open_files();
-  std::size_t failures = 0;
-  for (bool failed = true; failed;) {
-    {
-      aiofile::detail::OpenDirectory opened(std::make_shared<aiofile::detail::DirectoryName>(nullptr, "x"), {});
-      support::fail_allocations(failures + 1, 0);
-      try {
-        opened.open(AT_FDCWD, directory.path().c_str(), true);
-      } catch (const std::bad_alloc&) {
-      }
-      failed = support::failed_allocations() != 0;
-      support::allow_allocations();
-    }
-    if (failed) ++failures;
-    CHECK(support::open_files() == before);
-  }
-  CHECK(failures > 0);  // how many depends on the compiler
 }
 
 TEST_CASE("listdir, scandir: an error in the middle") {

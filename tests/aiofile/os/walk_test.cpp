@@ -433,11 +433,3 @@ TEST_CASE("walk: stopped, it fails with ECANCELED") {
     }
   });
 }
-
-TEST_CASE("DirectoryName: a deep tree's names go without recursion") {
-  auto deep = std::make_shared<aiofile::detail::DirectoryName>(nullptr, "top/");
-  for (int i = 0; i < 1'000'000; ++i) deep = std::make_shared<aiofile::detail::DirectoryName>(std::move(deep), "d");
-  CHECK(deep->depth == 1'000'000);
-  CHECK(deep->path_of("x").size() == 4 + 2 * 1'000'000 + 1);
-  deep.reset();
-}
