@@ -490,11 +490,11 @@ TEST_CASE("OpenDirectory: reopened where its path is as long as paths may be, an
     const support::ReplacedDirectoryCalls replaced;
     calls = 0;
     replaced->openat = [](int from, const char* path, int flags) { return ++calls, ::openat(from, path, flags); };
-    const std::size_t before = support::open_descriptors();
+    const std::size_t before = support::open_files();
     {
       const auto fd = read.reopen(base, O_RDONLY);
       REQUIRE(fd);
-      CHECK(support::open_descriptors() == before + 1);
+      CHECK(support::open_files() == before + 1);
     }
     CHECK((calls == 1) == (length < most));
     CHECK(calls <= static_cast<int>(length / (most - 256)) + 1);
@@ -505,7 +505,7 @@ TEST_CASE("OpenDirectory: reopened where its path is as long as paths may be, an
     errno = 0;
     CHECK_FALSE(read.reopen(base, O_RDONLY));
     CHECK(errno == ENOENT);
-    CHECK(support::open_descriptors() == before);
+    CHECK(support::open_files() == before);
   }
 }
 

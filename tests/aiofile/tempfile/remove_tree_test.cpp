@@ -35,7 +35,7 @@ namespace {
 FileIdentity identity_of(const Path& path) {
   aiofile::os::Stat status;
   REQUIRE(aiofile::detail::stat_at(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, status) == 0);
-  return FileIdentity(status);
+  return aiofile::detail::identity_of(status);
 }
 
 /// In a forked child: mounts from now on are its own.
@@ -52,19 +52,6 @@ bool in_own_mounts() {
 }
 
 }  // namespace
-
-TEST_CASE("FileIdentity: the same for each of a file's names, another for another file") {
-  const MemoryDirectory directory;
-  std::ofstream(directory / "file") << "x";
-  std::ofstream(directory / "other") << "x";
-  std::filesystem::create_hard_link(directory / "file", directory / "name");
-  CHECK(identity_of(directory / "file") == identity_of(directory / "name"));
-  CHECK(identity_of(directory / "file") != identity_of(directory / "other"));
-  CHECK(identity_of(directory / "file") != FileIdentity());
-  FileIdentity elsewhere = identity_of(directory / "file");
-  ++elsewhere.device;
-  CHECK(identity_of(directory / "file") != elsewhere);
-}
 
 TEST_CASE("TreeRemoval: files of every kind go, and nothing that links lead to") {
   const support::TemporaryDirectory directory;
