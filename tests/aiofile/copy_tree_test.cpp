@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "copied_files.hpp"
 #include "outcome.hpp"
 #include "support/catch.hpp"
 #include "support/setups.hpp"
@@ -30,20 +31,15 @@ using aiofile::CopyTreeOptions;
 using aiofile::FileError;
 using caio::Context;
 using caio::Task;
+using copied_files::mode_of;
 using outcome::error_of;
 using outcome::failure_of;
 
 namespace fs = std::filesystem;
 
-static_assert(std::is_trivially_copyable_v<CopyTreeOptions> && std::is_trivially_copyable_v<CopiedTree>);
+static_assert(std::is_trivially_copyable_v<CopiedTree>);
 
 namespace {
-
-::mode_t mode_of(const fs::path& path) {
-  struct ::stat status {};
-  REQUIRE(::lstat(path.c_str(), &status) == 0);
-  return status.st_mode & 07777;
-}
 
 /// What is below a directory: the name of each thing, and a file's content, or where a link leads.
 std::map<std::string, std::string> content_of_tree(const fs::path& top) {
