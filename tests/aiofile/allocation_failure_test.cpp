@@ -354,25 +354,27 @@ Task<std::string> replaced(Path path) {
   co_return co_await aiofile::read_file(path);
 }
 
+/// What comes back of what is written; closes `stream`.
+template <class Stream>
+Task<std::string> read_back(Stream& stream, std::string_view written) {
+  co_await stream.write(written);
+  stream.seek(0);
+  std::string text = co_await stream.read();
+  co_await stream.close();
+  co_return text;
+}
+
 Task<std::string> temporary(Path path) {
   std::string text;
   auto directory = co_await aiofile::tempfile::TemporaryDirectory({.dir = path.parent_path().native()});
+  const std::string dir = directory.name().native();
   {
-    auto file = co_await aiofile::tempfile::TemporaryFile("w+", {.dir = directory.name().native()});
-    co_await file.write("unnamed, ");
-    file.seek(0);
-    text += co_await file.read();
-    co_await file.close();
-    auto known = co_await aiofile::tempfile::NamedTemporaryFile("w+", {.dir = directory.name().native()});
-    co_await known.write("named, ");
-    known.seek(0);
-    text += co_await known.read();
-    co_await known.close();
-    auto spooled = co_await aiofile::tempfile::SpooledTemporaryFile(4, "w+", {.dir = directory.name().native()});
-    co_await spooled.write("spooled");
-    spooled.seek(0);
-    text += co_await spooled.read();
-    co_await spooled.close();
+    auto file = co_await aiofile::tempfile::TemporaryFile("w+", {.dir = dir});
+    text += co_await read_back(file, "unnamed, ");
+    auto known = co_await aiofile::tempfile::NamedTemporaryFile("w+", {.dir = dir});
+    text += co_await read_back(known, "named, ");
+    auto spooled = co_await aiofile::tempfile::SpooledTemporaryFile(4, "w+", {.dir = dir});
+    text += co_await read_back(spooled, "spooled");
   }
   co_await directory.close();
   co_return text;
