@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <aiofile/error.hpp>
@@ -16,15 +15,13 @@
 #include <filesystem>
 #include <fstream>
 #include <initializer_list>
-#include <iterator>
-#include <optional>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
-#include <type_traits>
 #include <utility>
 #include <vector>
 
+#include "copied_files.hpp"
 #include "outcome.hpp"
 #include "support/catch.hpp"
 #include "support/replaced_calls.hpp"
@@ -35,34 +32,18 @@ using aiofile::CopyMethod;
 using aiofile::CopyOptions;
 using caio::Context;
 using caio::Task;
+using copied_files::entries_of;
+using copied_files::long_text;
+using copied_files::mebi;
+using copied_files::mode_of;
+using copied_files::status_of;
 using outcome::error_of;
 using outcome::failure_of;
 using outcome::pattern;
 
 namespace fs = std::filesystem;
 
-static_assert(std::is_trivially_copyable_v<CopyOptions> && std::is_trivially_destructible_v<CopyOptions>);
-
 namespace {
-
-constexpr std::size_t mebi = 1024 * 1024;
-
-struct ::stat status_of(const fs::path& path) {
-  struct ::stat status {};
-  REQUIRE(::lstat(path.c_str(), &status) == 0);
-  return status;
-}
-
-::mode_t mode_of(const fs::path& path) { return status_of(path).st_mode & 07777; }
-
-/// Long text, quickly. Its period is prime: a piece at a wrong place is seen.
-std::string long_text(std::size_t size, unsigned seed = 0) {
-  const std::string period = pattern(10'007, seed);
-  std::string text;
-  text.reserve(size);
-  while (text.size() < size) text.append(period, 0, size - text.size());
-  return text;
-}
 
 std::string content_of(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
@@ -74,11 +55,6 @@ std::string content_of(const fs::path& path) {
     text.resize(before + static_cast<std::size_t>(file.gcount()));
   }
   return text;
-}
-
-/// How many entries are in it: what a failed copy leaves is one more.
-std::size_t entries_of(const fs::path& directory) {
-  return static_cast<std::size_t>(std::distance(fs::directory_iterator(directory), fs::directory_iterator()));
 }
 
 /// The calls of this file's own, and what they are told to do.
@@ -857,25 +833,6 @@ TEST_CASE("copy_file: what somebody else has put in the place of a half copy sta
     }
     CHECK(content_of(directory / "to") == "theirs");
   });
-}
-
-TEST_CASE("copy_file: a forked child takes nothing away from its parent") {
-  const support::TemporaryDirectory directory;
-  const fs::path from = directory.file("from", long_text(9 * mebi));
-  const CopyOptions options{.method = CopyMethod::read_write};
-  std::optional<aiofile::detail::FileCopy> copy(std::in_place, from, directory / "to", options);
-  copy->begin();
-  CHECK_FALSE(copy->finished());
-  const ::pid_t child = ::fork();
-  if (child == 0) {
-    copy.reset();
-    ::_exit(0);
-  }
-  int status = -1;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  CHECK(fs::exists(directory / "to"));
-  copy.reset();
-  CHECK_FALSE(fs::exists(directory / "to"));
 }
 
 TEST_CASE("copy_file: many at once") {
