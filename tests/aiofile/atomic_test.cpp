@@ -428,30 +428,6 @@ TEST_CASE("write_atomic: somebody else's link in a directory for all is not foll
   });
 }
 
-TEST_CASE("write_atomic: a link that is replaced while it is followed leads nowhere else") {
-  static Path link;
-  on_every_backend([](Context&) -> Task<> {
-    const TemporaryDirectory directory;
-    directory.file("first", old_content);
-    directory.file("second", old_content);
-    link = directory / "link";
-    std::filesystem::create_symlink("first", link);
-    ReplacedCalls calls;
-    calls->open = [](const char* path, int flags, ::mode_t mode) {
-      const int fd = ::open(path, flags, mode);
-      if (path == link && (flags & O_PATH) != 0) {
-        std::filesystem::remove(link);
-        std::filesystem::create_symlink("second", link);
-      }
-      return fd;
-    };
-    co_await write_atomic(link, "new");
-    CHECK(content_of(directory / "first") == "new");
-    CHECK(content_of(directory / "second") == old_content);
-    CHECK(std::filesystem::read_symlink(link) == "second");
-  });
-}
-
 TEST_CASE("write_atomic: what cannot be replaced is said, by the path that was given") {
   on_every_backend([](Context&) -> Task<> {
     const TemporaryDirectory directory;
