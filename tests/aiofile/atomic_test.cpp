@@ -1,6 +1,5 @@
 #include <aiofile/atomic.hpp>
 
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 #include <unistd.h>
