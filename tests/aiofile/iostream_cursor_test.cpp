@@ -42,6 +42,26 @@ int errno_of(Function function) {
   return 0;
 }
 
+/// Writes down which positions it is asked to move, and refuses on request.
+class Watched final : public std::stringbuf {
+ public:
+  using std::stringbuf::stringbuf;
+  std::string moves;
+  int error = 0;  // of what follows; 0: none
+
+ protected:
+  pos_type seekpos(pos_type position, std::ios::openmode which) override {
+    moves += std::to_string(position) + ((which & std::ios::in) != 0 ? "i" : "") +
+             ((which & std::ios::out) != 0 ? "o " : " ");
+    errno = error;
+    return error != 0 ? pos_type(off_type(-1)) : std::stringbuf::seekpos(position, which);
+  }
+  int sync() override {
+    errno = error;
+    return error != 0 ? -1 : 0;
+  }
+};
+
 /// Cannot be flushed.
 class Broken final : public std::stringbuf {
  public:
@@ -85,6 +105,40 @@ TEST_CASE("IostreamCursor: one of the stream's two positions is moved, and only 
   CHECK(get(cursor.buffer_at(2, in, "read"), 1) == "7");  // it reads already: the stream stands where it is
   cursor.lost();
   CHECK(get(cursor.buffer_at(2, in, "read"), 1) == "2");
+}
+
+TEST_CASE("IostreamCursor: moves a position of the stream only when the other one was in use, or it was lost") {
+  caio::Context context;
+  Watched buffer("abcdef");
+  std::iostream stream(&buffer);
+  IostreamCursor cursor(stream, "r+b");
+  CHECK(&cursor.buffer_at(0, std::ios::in, "read") == &buffer);
+  cursor.buffer_at(2, std::ios::in, "read");
+  CHECK(buffer.moves.empty());
+  cursor.buffer_at(3, std::ios::out, "write");
+  cursor.buffer_at(4, std::ios::out, "write");
+  CHECK(buffer.moves == "3o ");
+  cursor.buffer_at(5, std::ios::in, "read");
+  CHECK(buffer.moves == "3o 5i ");
+  cursor.lost();
+  cursor.buffer_at(5, std::ios::in, "read");
+  CHECK(buffer.moves == "3o 5i 5i ");
+  cursor.move_all(1, "seek");
+  cursor.buffer_at(1, std::ios::in, "read");
+  CHECK(buffer.moves == "3o 5i 5i 1io ");
+}
+
+TEST_CASE("IostreamCursor: what the stream refuses is told with its errno, and asked for again") {
+  caio::Context context;
+  Watched buffer("abcdef");
+  std::iostream stream(&buffer);
+  IostreamCursor cursor(stream, "r+b");
+  buffer.error = ENOSPC;
+  CHECK(errno_of([&] { cursor.move_all(2, "seek"); }) == ENOSPC);
+  CHECK(errno_of([&] { cursor.flush(2, "flush"); }) == ENOSPC);
+  buffer.error = 0;
+  cursor.buffer_at(0, std::ios::in, "read");
+  CHECK(buffer.moves == "2io 0i ");
 }
 
 TEST_CASE("IostreamCursor: a seek moves both positions, and one that is refused leaves them to be found") {
