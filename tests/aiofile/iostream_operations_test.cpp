@@ -31,6 +31,7 @@ using caio::TaskGroup;
 using outcome::error_of;
 using outcome::failure_of;
 using outcome::pattern;
+using outcome::thrown_by;
 
 namespace {
 
@@ -126,16 +127,6 @@ class GatedString final : public std::stringbuf {
     return std::stringbuf::sync();
   }
 };
-
-template <class A>
-Task<std::string> thrown_by(A awaitable) {
-  try {
-    static_cast<void>(co_await std::move(awaitable));
-  } catch (const std::exception& error) {
-    co_return error.what();
-  }
-  co_return "";
-}
 
 /// Backends whose pool is other threads.
 bool has_threads(const Context& context) { return context.implementation() != caio::Implementation::blocking; }

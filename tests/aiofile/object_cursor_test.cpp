@@ -38,6 +38,7 @@ using aiofile::Writer;
 using caio::Context;
 using caio::Task;
 using caio::TaskGroup;
+using outcome::thrown_by;
 using namespace std::chrono_literals;
 
 namespace {
@@ -132,17 +133,6 @@ struct Sink {
   bool fails_to_flush = false;
   std::optional<std::size_t> taken_before_failure;
 };
-
-/// What something throws.
-template <class A>
-Task<std::string> thrown_by(A awaitable) {
-  try {
-    static_cast<void>(co_await std::move(awaitable));
-  } catch (const std::exception& error) {
-    co_return error.what();
-  }
-  co_return "";
-}
 
 template <class A>
 Task<std::error_code> code_of(A awaitable) {

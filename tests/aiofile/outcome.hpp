@@ -9,6 +9,7 @@
 #include <caio/task.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <filesystem>
 #include <optional>
 #include <span>
@@ -32,7 +33,18 @@ caio::Task<std::optional<aiofile::FileError>> failure_of(A awaitable) {
   co_return std::nullopt;
 }
 
-/// Its errno; 0 when it succeeds.
+/// What the exception says that is thrown, if one is.
+template <class A>
+caio::Task<std::string> thrown_by(A awaitable) {
+  try {
+    static_cast<void>(co_await std::move(awaitable));
+  } catch (const std::exception& error) {
+    co_return error.what();
+  }
+  co_return "";
+}
+
+/// The errno of a FileError; 0 when it succeeds.
 template <class A>
 caio::Task<int> error_of(A awaitable) {
   try {

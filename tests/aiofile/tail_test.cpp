@@ -66,6 +66,21 @@ Task<std::string> next_of(Generator<std::string>& lines) {
 
 Task<> store_line(Generator<std::string>& lines, std::optional<std::string>& line) { line = co_await next_of(lines); }
 
+/// A line that is waited for from now on.
+class Awaited {
+ public:
+  explicit Awaited(Generator<std::string>& lines) { waiting_.spawn(store_line(lines, line_)); }
+  [[nodiscard]] bool has_come() const { return line_.has_value(); }
+  Task<std::string> line() {
+    co_await waiting_.join();
+    co_return *line_;
+  }
+
+ private:
+  std::optional<std::string> line_;
+  TaskGroup waiting_;
+};
+
 /// Runs others until `condition()` holds `turns` times in a row.
 template <class Condition>
 Task<> until(Context& context, Condition condition, int turns = 1) {
@@ -101,13 +116,10 @@ Task<> settle(Context& context, Change change) {
 /// Does `change` when the tail has seen all there is and waits; then the next line.
 template <class Change>
 Task<std::string> next_after(Context& context, Generator<std::string>& lines, Change change) {
-  std::optional<std::string> line;
-  TaskGroup group;
-  group.spawn(store_line(lines, line));
+  Awaited awaited(lines);
   co_await until_it_waits(context);
   change();
-  co_await group.join();
-  co_return *line;
+  co_return co_await awaited.line();
 }
 
 /// Until a file of that name is open so many times.
@@ -153,16 +165,13 @@ TEST_CASE("tail: a line that is not whole is waited for") {
     const TemporaryDirectory directory;
     const auto path = directory.file("file", "begun");
     Generator<std::string> lines = tail(path, from_start);
-    std::optional<std::string> line;
-    TaskGroup group;
-    group.spawn(store_line(lines, line));
+    Awaited awaited(lines);
     for (const char* const piece : {" and", " go", "es on"}) {
       co_await settle(context, [&] { append(path, piece); });
-      CHECK_FALSE(line);
+      CHECK_FALSE(awaited.has_come());
     }
     append(path, "\n");
-    co_await group.join();
-    CHECK(line == "begun and goes on\n");
+    CHECK_YIELDS(awaited.line(), "begun and goes on\n");
   });
 }
 
@@ -332,9 +341,7 @@ TEST_CASE("tail: empty files in between are passed over, and not kept open") {
     const TemporaryDirectory directory;
     const auto path = directory.file("log", "");
     Generator<std::string> lines = tail(path);
-    std::optional<std::string> line;
-    TaskGroup group;
-    group.spawn(store_line(lines, line));
+    Awaited awaited(lines);
     for (int i = 0; i < 4; ++i) {
       co_await settle(context, [&] {
         fs::rename(path, directory / ("log." + std::to_string(i)));
@@ -345,8 +352,7 @@ TEST_CASE("tail: empty files in between are passed over, and not kept open") {
     co_await until_open(context, directory / "log.0", 1);
     for (const char* const passed : {"log.1", "log.2", "log.3"}) co_await until_open(context, directory / passed, 0);
     append(directory / "log.0", "from the old one\n");
-    co_await group.join();
-    CHECK(line == "from the old one\n");
+    CHECK_YIELDS(awaited.line(), "from the old one\n");
     CHECK_YIELDS(next_after(context, lines, [&] { append(path, "new\n"); }), "new\n");
   });
 }
@@ -375,16 +381,13 @@ TEST_CASE("tail: what comes to the old file while its end is looked for is given
   context.run([](Context& its, const TemporaryDirectory& in) -> Task<> {
     const fs::path log = in.file("log", "");
     Generator<std::string> lines = tail(log);
-    std::optional<std::string> line;
-    TaskGroup group;
-    group.spawn(store_line(lines, line));
+    Awaited awaited(lines);
     co_await settle(its, [&] { fs::rename(log, in / "log.1"); });
     co_await settle(its, [&] { append(log, ""); });
     old_log = in / "log.1";
     new_log = log;
     append(old_log, "wakes it\n");
-    co_await group.join();
-    CHECK(line == "wakes it\n");
+    CHECK_YIELDS(awaited.line(), "wakes it\n");
     CHECK_YIELDS(next_of(lines), "last\n");
     CHECK_YIELDS(next_of(lines), "new\n");
   }(context, directory));
@@ -401,16 +404,13 @@ TEST_CASE("tail: a file between two others that gets something while the second 
       return ::open(path, flags, mode);
     };
     Generator<std::string> lines = tail(log);
-    std::optional<std::string> line;
-    TaskGroup group;
-    group.spawn(store_line(lines, line));
+    Awaited awaited(lines);
     co_await settle(context, [&] { fs::rename(log, directory / "log.1"); });
     co_await settle(context, [&] { append(log, ""); });
     new_log = between;
     fs::rename(log, between);
     append(log, "newest\n");
-    co_await group.join();
-    CHECK(line == "between\n");
+    CHECK_YIELDS(awaited.line(), "between\n");
     CHECK_YIELDS(next_of(lines), "newest\n");
   });
 }
@@ -420,15 +420,12 @@ TEST_CASE("tail: an empty new file that loses its name, too, is not forgotten") 
     const TemporaryDirectory directory;
     const auto path = directory.file("log", "");
     Generator<std::string> lines = tail(path);
-    std::optional<std::string> line;
-    TaskGroup group;
-    group.spawn(store_line(lines, line));
+    Awaited awaited(lines);
     co_await settle(context, [&] { fs::rename(path, directory / "log.1"); });
     co_await settle(context, [&] { append(path, ""); });
     co_await settle(context, [&] { fs::rename(path, directory / "log.2"); });
     append(directory / "log.2", "late\n");
-    co_await group.join();
-    CHECK(line == "late\n");
+    CHECK_YIELDS(awaited.line(), "late\n");
   });
 }
 
@@ -437,15 +434,12 @@ TEST_CASE("tail: a file that is renamed back is the same one still") {
     const TemporaryDirectory directory;
     const auto path = directory.file("log", "one\n");
     Generator<std::string> lines = tail(path);
-    std::optional<std::string> line;
-    TaskGroup group;
-    group.spawn(store_line(lines, line));
+    Awaited awaited(lines);
     co_await settle(context, [&] { fs::rename(path, directory / "away"); });
     co_await settle(context, [&] { append(path, ""); });
     co_await settle(context, [&] { fs::rename(directory / "away", path); });
     append(path, "two\n");
-    co_await group.join();
-    CHECK(line == "two\n");
+    CHECK_YIELDS(awaited.line(), "two\n");
   });
 }
 
@@ -487,14 +481,11 @@ TEST_CASE("tail: a file that is not there is waited for, and its directories, to
   on_every_backend([](Context& context) -> Task<> {
     const TemporaryDirectory directory;
     Generator<std::string> lines = tail(directory / "a/b/log");
-    std::optional<std::string> line;
-    TaskGroup group;
-    group.spawn(store_line(lines, line));
+    Awaited awaited(lines);
     co_await settle(context, [&] { fs::create_directory(directory / "a"); });
     co_await settle(context, [&] { fs::create_directory(directory / "a/b"); });
     append(directory / "a/b/log", "first\n");
-    co_await group.join();
-    CHECK(line == "first\n");
+    CHECK_YIELDS(awaited.line(), "first\n");
     CHECK_YIELDS(next_after(context, lines,
                             [&] {
                               fs::rename(directory / "a", directory / "old");
@@ -548,17 +539,14 @@ TEST_CASE("tail: a link in the middle of the path, and one that leads nowhere ye
                               fs::rename(directory / "new", directory / "current");
                             }),
                  "tuesday\n");
-    std::optional<std::string> line;
-    TaskGroup group;
-    group.spawn(store_line(lines, line));
+    Awaited awaited(lines);
     co_await settle(context, [&] {
       fs::remove(directory / "current");
       fs::create_symlink("wednesday", directory / "current");
     });
     fs::create_directories(directory / "wednesday/logs");
     append(directory / "wednesday/logs/log", "wednesday\n");
-    co_await group.join();
-    CHECK(line == "wednesday\n");
+    CHECK_YIELDS(awaited.line(), "wednesday\n");
   });
 }
 
@@ -626,13 +614,10 @@ TEST_CASE("tail: a watch that cannot be had for a directory does not keep the ot
     const TemporaryDirectory directory;
     const auto path = directory.file("log", "");
     Generator<std::string> lines = tail(path, {.poll_interval = std::chrono::hours(1)});
-    std::optional<std::string> line;
-    TaskGroup group;
-    group.spawn(store_line(lines, line));
+    Awaited awaited(lines);
     co_await until_parked(context, 3);  // there is a timer more
     append(path, "told\n");
-    co_await group.join();
-    CHECK(line == "told\n");
+    CHECK_YIELDS(awaited.line(), "told\n");
   });
 }
 
@@ -740,17 +725,14 @@ TEST_CASE("tail: a file that its server has no longer is at its end") {
                             }),
                  "begun");
     CHECK_YIELDS(next_of(lines), "two\n");
-    std::optional<std::string> line;
-    TaskGroup group;
-    group.spawn(store_line(lines, line));
+    Awaited awaited(lines);
     co_await settle(its, [&] {
       make_stale(path);
       fs::rename(path, directory / "log.2");
     });
     CHECK(outcome::descriptors_of(directory / "log.2") == 0);
     append(path, "three\n");
-    co_await group.join();
-    CHECK(line == "three\n");
+    CHECK_YIELDS(awaited.line(), "three\n");
   }(context));
 }
 
@@ -758,11 +740,9 @@ TEST_CASE("tail: a file that says no size, as in /proc, is read once") {
   on_every_backend([](Context& context) -> Task<> {
     Generator<std::string> lines = tail("/proc/version", from_start);
     CHECK_YIELDS(next_of(lines), support::content_of("/proc/version"));
-    std::optional<std::string> line;
-    TaskGroup group;
-    group.spawn(store_line(lines, line));
+    Awaited awaited(lines);
     co_await until_it_waits(context);
-    CHECK_FALSE(line);
+    CHECK_FALSE(awaited.has_come());
   });
 }
 
@@ -778,9 +758,7 @@ TEST_CASE("tail: a new file without permissions yet is waited for") {
     context.run([](Context& its, fs::path log, std::string& text) -> Task<> {
       Generator<std::string> lines = tail(log, from_start);
       text += co_await next_of(lines);
-      std::optional<std::string> line;
-      TaskGroup group;
-      group.spawn(store_line(lines, line));
+      Awaited awaited(lines);
       co_await settle(its, [&] {
         const fs::path made = log.native() + ".new";
         append(made, "two\n");
@@ -788,8 +766,7 @@ TEST_CASE("tail: a new file without permissions yet is waited for") {
         fs::rename(made, log);
       });
       fs::permissions(log, fs::perms::owner_read);
-      co_await group.join();
-      text += *line;
+      text += co_await awaited.line();
       // One that cannot be read from the beginning on is an error.
       fs::permissions(log, fs::perms::none);
       Generator<std::string> others = tail(log);

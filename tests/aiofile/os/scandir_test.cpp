@@ -85,6 +85,17 @@ const std::filesystem::path& many() {
 
 std::atomic<int> calls = 0;
 
+/// What fill() has made, with no link followed.
+void check_filled(const std::vector<os::DirectoryEntry>& entries) {
+  CHECK(names_of(entries) == filled);
+  CHECK(find(entries, "file").type() == file_type::regular);
+  CHECK(find(entries, "directory").type() == file_type::directory);
+  CHECK(find(entries, "link").type() == file_type::symlink);
+  CHECK(find(entries, "directory link").type() == file_type::symlink);
+  CHECK(find(entries, "broken").type() == file_type::symlink);
+  CHECK(find(entries, "fifo").type() == file_type::fifo);
+}
+
 }  // namespace
 
 TEST_CASE("listdir: the names, without those of the directory itself and the one above") {
@@ -251,13 +262,7 @@ TEST_CASE("scandir: names, paths, types and inodes") {
     const support::TemporaryDirectory directory;
     fill(directory);
     const auto entries = co_await all_of(os::scandir(directory.path()));
-    CHECK(names_of(entries) == filled);
-    CHECK(find(entries, "file").type() == file_type::regular);
-    CHECK(find(entries, "directory").type() == file_type::directory);
-    CHECK(find(entries, "link").type() == file_type::symlink);
-    CHECK(find(entries, "directory link").type() == file_type::symlink);
-    CHECK(find(entries, "broken").type() == file_type::symlink);
-    CHECK(find(entries, "fifo").type() == file_type::fifo);
+    check_filled(entries);
     CHECK(find(entries, "file").is_file());
     CHECK_FALSE(find(entries, "directory").is_file());
     CHECK(find(entries, "directory").is_dir());
@@ -302,12 +307,7 @@ TEST_CASE("scandir: types are asked for where the file system does not tell") {
     const support::TemporaryDirectory directory;
     fill(directory);
     const auto entries = co_await all_of(os::scandir(directory.path()));
-    CHECK(names_of(entries) == filled);
-    CHECK(find(entries, "file").type() == file_type::regular);
-    CHECK(find(entries, "directory").type() == file_type::directory);
-    CHECK(find(entries, "link").type() == file_type::symlink);
-    CHECK(find(entries, "broken").type() == file_type::symlink);
-    CHECK(find(entries, "fifo").type() == file_type::fifo);
+    check_filled(entries);
     CHECK(find(entries, "file").stat() == nullptr);
     const auto followed = co_await all_of(os::scandir(directory.path(), {.follow_links = true}));
     CHECK(find(followed, "directory link").type() == file_type::directory);
