@@ -157,8 +157,10 @@ inline caio::Task<CopiedTree> copy_tree(std::filesystem::path from, std::filesys
 ///
 /// The first failure stops the others and is thrown, see CopyTreeOptions::on_error. Then, and after a stop or the
 /// destruction of the awaiting coroutine, the tree has what was done, with whole files only (but for keep_partial);
-/// directories may be more accessible to their owner than they should. Memory: at most 64 KiB of names for each level.
-/// Paths longer than PATH_MAX are ENAMETOOLONG.
+/// directories may be more accessible to their owner than they should. Memory: at most 64 KiB of names for each
+/// directory that is being read, of which there are up to `parallel` on each level; and the path of each directory
+/// whose times or permissions are to be set. Paths longer than PATH_MAX are ENAMETOOLONG. What vanishes meanwhile is
+/// ENOENT, or, where directories do not tell types, left out.
 ///
 /// Throws FileError with the path: ENOTDIR: `from` is no directory; EINVAL (both paths): `to` is `from`, or within it;
 /// EEXIST; ENOENT; ECANCELED. std::invalid_argument, from the call: a path with a NUL, options out of range.

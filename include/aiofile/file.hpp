@@ -82,8 +82,9 @@ class AIOFile {
   auto operator co_await() & { return Opener<AIOFile&>(*this); }
   auto operator co_await() && { return Opener<AIOFile>(std::move(*this)); }
 
-  /// Closes this handle. Never syncs, and is not stopped by a stop token. Waits of reads and writes for a pipe or
-  /// terminal are cancelled, other operations waited for. Again: does nothing. Reports a sync that has failed before
+  /// Closes this handle. Never syncs, and is not stopped by a stop token. Reads and writes of a pipe or terminal that
+  /// have not ended are cancelled, also a sendfile() between two files of which one is closed; other operations are
+  /// waited for. Again: does nothing. Reports a sync that has failed before
   /// (EIO).
   auto close() { return detail::CloseFileOperation(detail::engine_of(state_), state_); }
 

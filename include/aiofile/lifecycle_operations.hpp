@@ -159,7 +159,8 @@ class [[nodiscard]] CloseFileOperation : public LifecycleOperation {
   [[nodiscard]] OpenFile& open_file() const noexcept { return *state().file; }
   void forget() noexcept { open_file().descriptor = caio::Descriptor(); }
 
-  /// A read of an idle pipe would keep close() waiting for ever; so would one that work on the pool goes on with.
+  /// A read of an idle pipe would keep close() waiting for ever; so would one that begins when work on the pool has
+  /// ended.
   void cancel_waits(caio::detail::List<InFlight>& operations) noexcept {
     caio::detail::List<InFlight> looked_at;
     while (!operations.empty()) {

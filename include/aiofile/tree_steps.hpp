@@ -1,5 +1,5 @@
 #pragma once
-// The steps of copying a directory tree: what copy_tree() does on threads of the pool, all but the files.
+// The steps of copying a directory tree: all that copy_tree() does but the files.
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -24,7 +24,7 @@
 
 namespace aiofile::inline CAIO_ABI::detail {
 
-/// They block, and throw FileError with the path that failed.
+/// All but next() block, and throw FileError with the path that failed.
 class TreeSteps {
  public:
   explicit TreeSteps(const CopyTreeOptions& options) : options_(options) {}
@@ -54,7 +54,7 @@ class TreeSteps {
         : from(std::move(entry.from)),
           to(std::move(entry.to)),
           self(std::move(entry.above)),
-          directory(std::make_shared<DirectoryName>(nullptr, from.native()), {.follow_links = follow_links}) {}
+          directory(nullptr, {.follow_links = follow_links}) {}  // never opened again: it needs no name
 
     std::filesystem::path from;
     std::filesystem::path to;

@@ -531,7 +531,7 @@ Attempt guarded_attempt(const Scenario& scenario, const support::Setup& setup, c
                         std::size_t period) {
   std::snprintf(trying, sizeof trying, "%s, %s, allocation %zu, period %zu", scenario.name, setup.name.c_str(), first,
                 period);
-  const std::size_t descriptors = support::open_files();
+  const std::size_t descriptors = support::open_descriptors();
   const std::size_t live = support::live_allocations();
   Attempt result;
   {
@@ -545,7 +545,7 @@ Attempt guarded_attempt(const Scenario& scenario, const support::Setup& setup, c
   }
   const std::size_t noted = result.violation.capacity() > std::string().capacity() ? 1 : 0;
   if (support::live_allocations() != live + noted) result.violation += "; memory leaked";
-  if (support::open_files() != descriptors) result.violation += "; descriptors leaked";
+  if (support::open_descriptors() != descriptors) result.violation += "; descriptors leaked";
   return result;
 }
 

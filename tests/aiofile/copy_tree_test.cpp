@@ -6,6 +6,7 @@
 
 #include <aiofile/error.hpp>
 #include <algorithm>
+#include <atomic>
 #include <caio/caio.hpp>
 #include <cerrno>
 #include <chrono>
@@ -21,6 +22,7 @@
 #include <vector>
 
 #include "copied_files.hpp"
+#include "os/directory_calls.hpp"
 #include "outcome.hpp"
 #include "support/catch.hpp"
 #include "support/setups.hpp"
@@ -69,6 +71,13 @@ fs::path make_tree(const support::TemporaryDirectory& directory) {
   return directory / "from";
 }
 
+/// Names of which a hand-over reads some 280.
+std::string long_name(const std::string& directory, int number) {
+  return directory + "/" + std::string(200, 'n') + std::to_string(number);
+}
+
+std::atomic<int> reads = 0;
+
 }  // namespace
 
 TEST_CASE("copy_tree: all that is in a directory") {
@@ -94,10 +103,10 @@ TEST_CASE("copy_tree: more entries than are read at a time, on several levels") 
     const support::TemporaryDirectory directory;
     for (const char* const where : {"from", "from/x", "from/x/y"}) {
       fs::create_directory(directory / where);
-      for (int i = 0; i < 300; ++i) directory.file(where + ("/" + std::to_string(i)), std::to_string(i));
+      for (int i = 0; i < 400; ++i) directory.file(long_name(where, i), std::to_string(i));
     }
     const CopiedTree copied = co_await aiofile::copy_tree(directory / "from", directory / "to");
-    CHECK(copied.files == 900);
+    CHECK(copied.files == 1200);
     CHECK((content_of_tree(directory / "to") == content_of_tree(directory / "from")));
     CHECK(outcome::descriptors_of(directory / "from") == 0);
     CHECK(outcome::descriptors_of(directory / "from/x") == 0);
@@ -266,6 +275,35 @@ TEST_CASE("copy_tree: the first failure ends it, unless somebody is told of each
   });
 }
 
+TEST_CASE("copy_tree: what could be read of a directory is copied before its error is told") {
+  support::on_every_backend([](Context&) -> Task<> {
+    const support::TemporaryDirectory directory;
+    const fs::path from = directory / "from";
+    fs::create_directory(from);
+    for (int i = 0; i < 400; ++i) directory.file(long_name("from", i), "");
+    const support::ReplacedDirectoryCalls replaced;
+    replaced->getdents = [](int fd, void* buffer, std::size_t size) -> ::ssize_t {
+      if (++reads == 3) return errno = EIO, -1;
+      return ::getdents64(fd, buffer, std::min<std::size_t>(size, 40 * 1024));
+    };
+    std::size_t failures = 0;
+    auto on_error = [&](const FileError& error) {
+      ++failures;
+      CHECK(error.code().value() == EIO);
+      CHECK(error.path1() == from);
+    };
+    reads = 0;
+    const CopyTreeOptions options{.on_error = on_error};
+    const CopiedTree copied = co_await aiofile::copy_tree(from, directory / "to", options);
+    CHECK(failures == 1);
+    CHECK(copied.files > 250);
+    CHECK(copied.files < 400);
+    reads = 0;
+    CHECK_YIELDS(error_of(aiofile::copy_tree(from, directory / "again")), EIO);
+    CHECK(outcome::descriptors_of(from) == 0);
+  });
+}
+
 TEST_CASE("copy_tree: a directory that cannot get its times is told of, and the others get theirs") {
   support::on_every_backend([](Context&) -> Task<> {
     const support::TemporaryDirectory directory;
@@ -341,7 +379,7 @@ TEST_CASE("copy_tree: destroyed at any moment, it leaves whole files and no desc
   support::on_every_backend([](Context& context) -> Task<> {
     const support::TemporaryDirectory directory;
     const fs::path from = make_tree(directory);
-    for (int i = 0; i < 300; ++i) directory.file("from/empty/" + std::to_string(i), "text");
+    for (int i = 0; i < 400; ++i) directory.file(long_name("from/empty", i), "text");
     const auto wanted = content_of_tree(from);
     for (int turns = 0; turns < 40; turns += 1 + turns / 4) {
       int error = -1;

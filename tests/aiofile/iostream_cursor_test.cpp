@@ -94,19 +94,6 @@ TEST_CASE("IostreamCursor: begins where the stream stands, and knows whether it 
   CHECK(errno_of([&] { IostreamCursor(none, "rb").buffer("read"); }) == EIO);
 }
 
-TEST_CASE("IostreamCursor: one of the stream's two positions is moved, and only where it is not the cursor's yet") {
-  caio::Context context;
-  std::stringstream stream("0123456789");
-  IostreamCursor cursor(stream, "r+b");
-  CHECK(get(cursor.buffer_at(0, in, "read"), 4) == "0123");
-  put(cursor.buffer_at(4, out, "write"), "ab");
-  CHECK(stream.str() == "0123ab6789");
-  CHECK(get(cursor.buffer_at(6, in, "read"), 1) == "6");
-  CHECK(get(cursor.buffer_at(2, in, "read"), 1) == "7");  // it reads already: the stream stands where it is
-  cursor.lost();
-  CHECK(get(cursor.buffer_at(2, in, "read"), 1) == "2");
-}
-
 TEST_CASE("IostreamCursor: moves a position of the stream only when the other one was in use, or it was lost") {
   caio::Context context;
   Watched buffer("abcdef");
@@ -135,7 +122,6 @@ TEST_CASE("IostreamCursor: what the stream refuses is told with its errno, and a
   IostreamCursor cursor(stream, "r+b");
   buffer.error = ENOSPC;
   CHECK(errno_of([&] { cursor.move_all(2, "seek"); }) == ENOSPC);
-  CHECK(errno_of([&] { cursor.flush(2, "flush"); }) == ENOSPC);
   buffer.error = 0;
   cursor.buffer_at(0, std::ios::in, "read");
   CHECK(buffer.moves == "2io 0i ");

@@ -5,6 +5,8 @@
 #include <aiofile/file.hpp>
 #include <caio/gather.hpp>
 #include <caio/task_group.hpp>
+#include <cerrno>
+#include <latch>
 #include <optional>
 #include <string>
 #include <vector>
@@ -12,6 +14,7 @@
 #include "held_backend.hpp"
 #include "outcome.hpp"
 #include "support/catch.hpp"
+#include "support/pipe.hpp"
 #include "support/replaced_calls.hpp"
 #include "support/setups.hpp"
 #include "support/temporary.hpp"
@@ -258,6 +261,31 @@ TEST_CASE("Close: the system's error is reported once, and the descriptor is gon
   bench.settle();
   CHECK(errors == std::vector{EIO, 0});
   CHECK(bench.file.closed());
+}
+
+TEST_CASE("Close: text that a thread encodes meanwhile does not begin to wait for a stream that is being closed") {
+  support::on_every_backend(
+      [](Context& context) -> Task<> {
+        support::Pipe pipe;
+        AIOFile file = AIOFile::from_fd(pipe.writer.get(), "w", {.encoding = "utf-16"});
+        const std::string text(1'000'000, 'x');
+        int written = 0;
+        int closed = -1;
+        std::latch closing(1);
+        TaskGroup group;
+        if (context.implementation() != caio::Implementation::blocking) {  // there, all is done in its turn
+          group.spawn([](Context& own, std::latch& latch) -> Task<> {
+            co_await own.offload([&latch] { latch.wait(); });
+          }(context, closing));
+        }
+        group.spawn(store_error(file.write(text), written));
+        group.spawn(store_error(file.close(), closed));
+        closing.count_down();
+        co_await group.join();
+        CHECK(written == ECANCELED);
+        CHECK(closed == 0);
+      },
+      {.pool_size = 1});
 }
 
 TEST_CASE("Close: a stop token does not stop it") {

@@ -359,7 +359,7 @@ TEST_CASE("standard_output: truncate() cuts where the descriptor stands, whoever
 }
 
 TEST_CASE("standard_output: a stream of the context goes with it, and leaves no descriptor") {
-  const std::size_t before = support::open_files();
+  const std::size_t before = support::open_descriptors();
   for (const caio::Implementation each : support::backends()) {
     Context context(each);
     const Fd null("/dev/null", O_RDWR);
@@ -370,7 +370,7 @@ TEST_CASE("standard_output: a stream of the context goes with it, and leaves no 
       static_cast<void>(standard_input());
     }());
   }
-  CHECK(support::open_files() == before);
+  CHECK(support::open_descriptors() == before);
 }
 
 TEST_CASE("standard_output: tasks that the context's end cuts short may still name it") {

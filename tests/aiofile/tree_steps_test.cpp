@@ -265,6 +265,7 @@ TEST_CASE("TreeSteps: settings are applied from the last, some hundreds at a tim
   std::vector<TreeSteps::Setting> settings;
   for (int i = 0; i < 300; ++i) {
     fs::create_directory(directory / std::to_string(i));
+    fs::permissions(directory / std::to_string(i), fs::perms::owner_all);  // whatever the umask
     settings.push_back({directory / std::to_string(i), 0750, {}});
   }
   steps.apply(settings);

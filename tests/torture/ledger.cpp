@@ -12,7 +12,8 @@ void kill_once(torture::Program& program, torture::Audit& audit, std::uint64_t r
   std::mt19937_64 random(program.seed * 7919 + round);
   // A kill loses nothing that the kernel has: the control acknowledges what is still gathered in the process.
   const bool broken = program.control == "no-flush";
-  const auto way = broken ? static_cast<Way>(1 + round % 3) : torture::way_of(round);
+  auto way = broken ? static_cast<Way>(1 + round % 3) : torture::way_of(round);
+  if (program.control == "mix") way = Way::replacement;
   const std::filesystem::path path = program.directory / ("ledger-" + std::to_string(::getpid()));
   const std::string when = "kill " + std::to_string(round) + ", " + name(way);
 
@@ -21,6 +22,7 @@ void kill_once(torture::Program& program, torture::Audit& audit, std::uint64_t r
   ::usleep(static_cast<::useconds_t>(random() % 3000));
   if (!writer.kill() || !wrote) program.violation(when + ": the writer ended by itself, or is stuck");
   writer.drain();
+  if (program.control == "mix") std::filesystem::resize_file(path, std::filesystem::file_size(path) - 1);
   audit.check(path, writer.acknowledged(), when, all_or_none(way));
   std::filesystem::remove(path);
 }
@@ -47,7 +49,7 @@ int write_until_the_end(const torture::Program& program, const std::filesystem::
 
 int main(int argc, char** argv) {
   const char* const tier = std::getenv("TORTURE_TIER");
-  torture::Program program(tier != nullptr ? tier : "T4a", "Kills a writer of records", {"no-flush", "no-sync"});
+  torture::Program program(tier != nullptr ? tier : "T4a", "Kills a writer of records", {"no-flush", "no-sync", "mix"});
   std::uint64_t rounds = 20;
   std::filesystem::path writer;
   std::filesystem::path acks;

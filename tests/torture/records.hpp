@@ -57,10 +57,10 @@ inline WholeRecords whole_records(const std::filesystem::path& path) {
   std::uint32_t number = 0;
   for (RecordHeader header; rest.size() >= sizeof header; ++number) {
     std::memcpy(&header, rest.data(), sizeof header);
-    rest.remove_prefix(sizeof header);
-    if (header.magic != record_magic || header.number != number || header.length > rest.size()) break;
-    if (checksum(header, rest.substr(0, header.length)) != header.checksum) break;
-    rest.remove_prefix(header.length);
+    const std::string_view payload = rest.substr(sizeof header);
+    if (header.magic != record_magic || header.number != number || header.length > payload.size()) break;
+    if (checksum(header, payload.substr(0, header.length)) != header.checksum) break;
+    rest = payload.substr(header.length);
   }
   return {number, !rest.empty()};
 }
@@ -75,11 +75,12 @@ class Audit {
              std::uint64_t at_once = 0) {
     const auto [whole, torn] = whole_records(path);
     ++rounds_;
-    if (at_once != 0 && (torn || whole % at_once != 0)) program_.violation(when + ": a mix of the old and the new");
+    const bool mixed = at_once != 0 && (torn || whole % at_once != 0);
+    if (mixed) program_.violation(when + ": a mix of the old and the new");
     acknowledged_ += acknowledged;
     whole_ += whole;
+    if (mixed || whole < acknowledged) ++losing_rounds_;
     if (whole >= acknowledged) return;
-    ++losing_rounds_;
     lost_ += acknowledged - whole;
     program_.violation(when + ": " + std::to_string(acknowledged) + " records acknowledged, only " +
                        std::to_string(whole) + " are whole");
