@@ -43,6 +43,7 @@ class Delivery {
     place_.unlink();
     ++file.changes;
     file.wake_sync(*cursor.file->engine);
+    file.when_idle(*cursor.file->engine);
     cursor.output.written(request.moved);
     if (told && request.result < 0 && request.result != -ECANCELED) cursor.output.set_reported();
   }

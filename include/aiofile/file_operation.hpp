@@ -73,9 +73,7 @@ class FileUse {
       count_change();
       file().wake_sync(engine);
     }
-    if (!file().idle()) return;
-    if (!file().closers.empty()) engine.unpark(file().closers.front());
-    if (file().close_when_idle) file().close(&engine);
+    file().when_idle(engine);
   }
 
   FileRef file_;

@@ -168,7 +168,7 @@ class [[nodiscard]] CloseFileOperation : public LifecycleOperation {
       looked_at.push_back(operation);
       caio::Request& request = *operation.request;
       if (request.descriptor.kind() != caio::Descriptor::Kind::stream) continue;
-      if (request.is_read() || request.is_write()) engine().cancel(request);
+      if (request.is_read() || request.is_write()) cancel(request);
       if (request.opcode == caio::Opcode::call) request.cancel_requested = true;
     }
     operations.append(looked_at);

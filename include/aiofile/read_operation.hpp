@@ -233,6 +233,8 @@ class [[nodiscard]] ReadOperation final : public BulkReading<FileOperation, Cont
         size_(size),
         start_(start),
         text_(text) {}
+  ReadOperation(ReadOperation&&) = default;
+  ~ReadOperation() { this->drop(); }
 
   Container await_resume() {
     this->check();

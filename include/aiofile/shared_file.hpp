@@ -75,6 +75,12 @@ struct OpenFile {
     leader = &syncs.front();
     engine.unpark(*leader);
   }
+  /// Lets a close() begin that has waited for what has ended now.
+  void when_idle(caio::Engine& engine) noexcept {
+    if (!idle()) return;
+    if (!closers.empty()) engine.unpark(closers.front());
+    if (close_when_idle) close(&engine);
+  }
   /// Lets go of the descriptor at once. For destructors.
   void close(caio::Engine* engine) noexcept {
     const caio::Descriptor closed = std::exchange(descriptor, caio::Descriptor());

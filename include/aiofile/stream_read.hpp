@@ -29,6 +29,8 @@ class [[nodiscard]] StreamRead : public BulkReading<InputOperation, std::string>
   /// `size` -1: to the end; it counts code points in text mode, bytes else.
   StreamRead(CursorRef cursor, std::int64_t size)
       : BulkReading(std::move(cursor), "read"), size_(size), allowed_(size) {}
+  StreamRead(StreamRead&&) = default;
+  ~StreamRead() { drop(); }
 
   std::string await_resume() {
     check();

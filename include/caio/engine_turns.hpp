@@ -176,7 +176,9 @@ inline void Engine::end() noexcept {
     wait_until([this] { return dispatcher_.in_flight() == 0; });
     speculation_.refill();
     run_ready();
-  } while (has_ready() || dispatcher_.in_flight() > 0 || dispatcher_.queued() > 0 || !mailbox_.empty());
+    // What the pool has left unfinished on a stream waits for that by now.
+  } while (has_ready() || dispatcher_.in_flight() > 0 || dispatcher_.queued() > 0 || readiness_.waiting() > 0 ||
+           !mailbox_.empty());
   while (!spawned.empty()) {
     Job& frame = spawned.pop_front();
     frame.run(frame);

@@ -66,6 +66,9 @@ class OperationBase : protected Request {
     engine_->discard(*this);
   }
 
+  /// Cancels another operation of this thread, whatever context it belongs to.
+  static void cancel(Request& other) noexcept { static_cast<OperationBase&>(other).engine_->cancel(other); }
+
   [[nodiscard]] Engine& engine() const noexcept { return *engine_; }
   [[nodiscard]] bool begun() const noexcept { return begun_; }
   [[nodiscard]] bool travelled() const noexcept { return travelled_; }

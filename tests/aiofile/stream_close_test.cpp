@@ -116,6 +116,33 @@ TEST_CASE("StreamClose: one that is stopped while it delivers to a pipe lets the
   });
 }
 
+TEST_CASE("StreamClose: while it delivers to a pipe that takes no more, the file's own close ends both") {
+  support::on_every_backend([&](Context&) -> Task<> {
+    for (const bool destroyed : {false, true}) {
+      const TemporaryDirectory directory;
+      const auto path = directory / "fifo";
+      REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+      const support::Fd reader(path, O_RDONLY | O_NONBLOCK);
+      FileStream stream = co_await async_open(path, "wb", {.buffering = 300'000});
+      co_await stream.write(pattern(200'000));
+      TaskGroup group;
+      int first = -1;
+      int second = -1;
+      group.spawn(outcome::store_error(stream.close(), first));
+      {
+        TaskGroup other;
+        other.spawn(outcome::store_error(stream.file().close(), second));
+        if (!destroyed) co_await other.join();
+      }
+      co_await group.join();
+      CHECK(first == ECANCELED);
+      CHECK(second == (destroyed ? -1 : 0));
+      CHECK(stream.closed());
+      CHECK(outcome::descriptors_of(path) == 1);
+    }
+  });
+}
+
 TEST_CASE("StreamClose: a full disk is reported once, and the file is closed") {
   on_plain_backends([](Context& context) -> Task<> {
     bool lost = false;

@@ -1,14 +1,22 @@
 // Pipes and sockets where RWF_NOWAIT is refused, as before Linux 6.5: their transfers go to the pool.
 #include <fcntl.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <caio/context.hpp>
 #include <caio/gather.hpp>
 #include <caio/task_group.hpp>
+#include <cerrno>
+#include <memory>
+#include <optional>
+#include <stop_token>
 #include <string>
+#include <system_error>
+#include <thread>
 
 #include "caio/descriptors.hpp"
+#include "caio/stranger.hpp"
 #include "support/catch.hpp"
 #include "support/setups.hpp"
 
@@ -18,6 +26,8 @@ using support::bytes_of;
 using support::on_every_backend;
 using support::Pipe;
 using support::room_in;
+using support::Stranger;
+using support::TokenByReference;
 
 namespace {
 
@@ -46,6 +56,15 @@ Task<> read_one(Context& context, int fd, std::string& got) {
   std::string letter(1, '?');
   co_await context.read(fd, room_in(letter), -1);
   got += letter;
+}
+
+/// Not a task of the context: its end does not ask it to stop.
+Stranger<TokenByReference> write_one(Context& context, int fd, int& error) {
+  try {
+    co_await context.write(fd, bytes_of("y"), -1);
+  } catch (const std::system_error& failure) {
+    error = failure.code().value();
+  }
 }
 
 }  // namespace
@@ -116,6 +135,38 @@ TEST_CASE("Old pipes: the order holds when the writer hangs up, too") {
       CHECK(got == "0123456789");
     }
   });
+}
+
+TEST_CASE("Old pipes: a write for which the pool finds no room any more is told of the context's end") {
+  const WithoutNowait mask;
+  static int full = -1;
+  static std::shared_ptr<caio::Engine> engine;
+  for (const caio::Implementation implementation : support::backends()) {
+    if (implementation == caio::Implementation::blocking) continue;
+    const Pipe pipe;
+    full = pipe.writer.get();
+    REQUIRE(::fcntl(full, F_SETPIPE_SZ, 4096) == 4096);
+    caio::system_calls.write = [](int fd, const void* bytes, std::size_t size) -> ::ssize_t {
+      if (fd != full) return ::write(fd, bytes, size);
+      while (!engine->ended()) std::this_thread::yield();
+      static_cast<void>(!::write(fd, std::string(4096, 'x').data(), 4096));  // somebody else's
+      return errno = EAGAIN, -1;
+    };
+    int error = 0;
+    std::optional<Stranger<TokenByReference>> writer;
+    {
+      Context context(implementation);
+      engine = context.engine();
+      writer.emplace(write_one(context, full, error));
+      context.run([](Context& its, Stranger<TokenByReference>& started) -> Task<> {
+        started.start(std::stop_token());
+        co_await its.schedule();
+      }(context, *writer));
+    }
+    CHECK(error == ECANCELED);
+    engine.reset();
+    caio::system_calls.write = ::write;
+  }
 }
 
 TEST_CASE("Old pipes: several at once on a device that cannot be polled") {

@@ -263,6 +263,38 @@ TEST_CASE("sendfile: what a thread is at work on does not begin to wait when one
       {.pool_size = 1});
 }
 
+TEST_CASE("sendfile: closing the file that is read, of another context, leaves that context's own waits alone") {
+  support::on_every_backend([](Context& context) -> Task<> {
+    const TemporaryDirectory directory;
+    Context other(context.implementation());
+    const auto path = directory.file("in", pattern(3 * mebi));
+    for (std::size_t kind = 0; kind < kinds; ++kind) {
+      AIOFile in = co_await AIOFile(path, "r", {.context = &other});
+      const Ends ends = make(kind);
+      int sent = 0;
+      caio::TaskGroup group;
+      group.spawn(outcome::store_error(os::sendfile(ends.writer.get(), in, 0, everything), sent));
+      co_await filled(context, ends);
+      co_await in.close();
+      co_await group.join();
+      CHECK(sent == ECANCELED);
+      CHECK(context.stats().parked == 0);
+      CHECK(other.stats().parked == 0);
+    }
+    const Pipe pipe;
+    std::string got;
+    caio::TaskGroup reading;
+    reading.spawn([](Context& its, int fd, std::string& text) -> Task<> {
+      text.resize(1);
+      co_await its.read(fd, std::as_writable_bytes(std::span(text)), -1);
+    }(other, pipe.reader.get(), got));
+    CHECK(other.stats().parked == 1);
+    CHECK(::write(pipe.writer.get(), "x", 1) == 1);
+    co_await reading.join();
+    CHECK(got == "x");
+  });
+}
+
 TEST_CASE("sendfile: destroyed while it waits, it lets go of everything") {
   support::on_every_backend([](Context& context) -> Task<> {
     const TemporaryDirectory directory;
