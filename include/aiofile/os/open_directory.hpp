@@ -25,10 +25,11 @@
 
 namespace aiofile::inline CAIO_ABI::detail {
 
-/// The system calls that read directories; like those of caio::SystemCalls, a test can replace them.
+/// The calls that read directories, and say how long that takes; like caio::SystemCalls, a test can replace them.
 struct DirectoryCalls {
   int (*openat)(int, const char*, int) = [](int at, const char* path, int flags) { return ::openat(at, path, flags); };
   ::ssize_t (*getdents)(int, void*, std::size_t) = ::getdents64;
+  std::chrono::steady_clock::time_point (*now)() = std::chrono::steady_clock::now;
 };
 
 inline constinit DirectoryCalls directory_calls{};

@@ -161,14 +161,14 @@ class TreeWalk {
     bool follow_links;
 
     void operator()(const std::filesystem::path&) {
-      const auto latest = std::chrono::steady_clock::now() + VisitGroup::longest;
+      const auto latest = directory_calls.now() + VisitGroup::longest;
       if (!fd) fd = above->reopen(base, O_PATH);
       const int error = errno;
       for (const auto& visit : group->visits) {
         if (visit->was_read()) continue;
         OpenDirectory& directory = visit->directory;
         fd ? directory.open_and_read(fd->get(), directory.name()->name.c_str(), follow_links) : directory.fail(error);
-        if (std::chrono::steady_clock::now() >= latest) break;
+        if (directory_calls.now() >= latest) break;
       }
       fd.reset();  // here its end holds up nobody
     }
