@@ -537,7 +537,7 @@ Attempt guarded_attempt(const Scenario& scenario, const support::Setup& setup, c
   {
     auto ending =
         std::async(std::launch::async, attempt, std::cref(scenario), std::cref(setup), std::cref(path), first, period);
-    if (ending.wait_for(std::chrono::seconds(60)) != std::future_status::ready) {
+    if (ending.wait_for(std::chrono::minutes(10)) != std::future_status::ready) {
       std::fprintf(stderr, "hangs: %s\n", trying);
       std::abort();
     }

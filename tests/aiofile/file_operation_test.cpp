@@ -117,7 +117,7 @@ TEST_CASE("File operations: go on after a short count in a foreign loop") {
     ::pollfd polled{.fd = context.fileno(), .events = POLLIN, .revents = 0};
     while (text.empty()) {
       const bool again = context.flush();
-      REQUIRE((again || ::poll(&polled, 1, 5000) == 1));
+      REQUIRE((again || ::poll(&polled, 1, -1) == 1));
       context.poll();
     }
     CHECK(text == "text");
@@ -130,7 +130,7 @@ TEST_CASE("File operations: go on after a short count beside another context of 
       const TemporaryDirectory directory;
       const std::filesystem::path path = directory.file("file", "text");
       const std::string answer = support::answer_in_child([&] {
-        ::alarm(10);
+        ::alarm(60);
         const support::Masks masks(setup.old_kernel);
         auto work = [](std::filesystem::path name) -> Task<std::string> {
           AIOFile file = co_await AIOFile(name);
@@ -198,10 +198,8 @@ TEST_CASE("Close: a read of a pipe that is between two steps is cancelled, too")
       place = co_await error_of(given.close());
     };
     group.spawn(fill_and_close(context, *file, pipe.writer.get(), closed));
-    for (int i = 0; i < 20; ++i) context.poll();
+    while (closed == -1 || read == -1) context.poll();
     CHECK(closed == 0);
     CHECK(read == ECANCELED);
-    pipe.writer.reset();
-    while (closed == -1 || read == -1) context.poll();
   });
 }

@@ -359,7 +359,7 @@ TEST_CASE("standard_output: truncate() cuts where the descriptor stands, whoever
 }
 
 TEST_CASE("standard_output: a stream of the context goes with it, and leaves no descriptor") {
-  const std::size_t before = support::open_descriptors();
+  const std::size_t before = support::open_files();
   for (const caio::Implementation each : support::backends()) {
     Context context(each);
     const Fd null("/dev/null", O_RDWR);
@@ -370,7 +370,7 @@ TEST_CASE("standard_output: a stream of the context goes with it, and leaves no 
       static_cast<void>(standard_input());
     }());
   }
-  CHECK(support::open_descriptors() == before);
+  CHECK(support::open_files() == before);
 }
 
 TEST_CASE("standard_output: tasks that the context's end cuts short may still name it") {
@@ -432,7 +432,7 @@ TEST_CASE("standard_output: is good until the last of the context's tasks is gon
 }
 
 TEST_CASE("standard_output: a write that waits for a pipe can be cancelled") {
-  support::on_every_backend([](Context&) -> Task<> {
+  support::on_every_backend([](Context& context) -> Task<> {
     Pipe pipe;
     std::optional<aiofile::FileError> failure;
     {
@@ -443,8 +443,8 @@ TEST_CASE("standard_output: a write that waits for a pipe can be cancelled") {
             caio::with_stop(source.get_token(), standard_output().write(pattern(300'000))));
       };
       auto stop = [&]() -> Task<> {
+        for (int bytes = 0; bytes == 0; ::ioctl(pipe.reader.get(), FIONREAD, &bytes)) co_await context.schedule();
         source.request_stop();
-        co_return;
       };
       co_await gather(write(), stop());
     }

@@ -244,7 +244,7 @@ TEST_CASE("StreamWrite: a pipe whose reader is gone gives EPIPE, not the program
     }
     REQUIRE(lost.size() == 1);
     CHECK(lost[0].bytes == 3);
-    CHECK(lost[0].error.value() == EPIPE);
+    CHECK(lost[0].error.value() == (support::nowait_on_pipes() ? EPIPE : EAGAIN));  // nobody waits to see
   });
 }
 

@@ -730,7 +730,7 @@ TEST_CASE("tail: a file that its server has no longer is at its end") {
       make_stale(path);
       fs::rename(path, directory / "log.2");
     });
-    CHECK(outcome::descriptors_of(directory / "log.2") == 0);
+    co_await until_open(its, directory / "log.2", 0);
     append(path, "three\n");
     CHECK_YIELDS(awaited.line(), "three\n");
   }(context));
@@ -750,7 +750,7 @@ TEST_CASE("tail: a new file without permissions yet is waited for") {
   const TemporaryDirectory directory;
   fs::permissions(directory.path(), fs::perms::all);
   const std::string answer = support::answer_in_child([&] {
-    if (::geteuid() == 0 && ::seteuid(65534) != 0) throw std::runtime_error("seteuid");
+    if (::geteuid() == 0 && ::seteuid(65534) != 0) return std::string("no other user");
     const auto path = directory / "log";
     append(path, "one\n");
     std::string got;
@@ -775,6 +775,10 @@ TEST_CASE("tail: a new file without permissions yet is waited for") {
     }(context, path, got));
     return got;
   });
+  if (answer == "no other user") {
+    WARN("this user may not become another");
+    return;
+  }
   CHECK(answer == "one\ntwo\n" + std::to_string(EACCES));
 }
 

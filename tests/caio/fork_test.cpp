@@ -274,12 +274,12 @@ TEST_CASE("Fork: with an operation in every stage, 50 times") {
   for (const Setup& setup : support::setups()) {
     DYNAMIC_SECTION(setup.name) {
       const support::Masks masks(setup.old_kernel);
-      const std::size_t before = support::open_descriptors();
+      const std::size_t before = support::open_files();
       for (int round = 0; round < 50; ++round) {
         const std::string wrong = round_of(setup, place, round, 0);
         if (!wrong.empty()) FAIL("round " << round << ": " << wrong);
       }
-      CHECK(support::open_descriptors() == before);
+      CHECK(support::open_files() == before);
     }
   }
 }

@@ -161,12 +161,12 @@ Task<> copy(Context& from, Context& to, const TemporaryDirectory& directory) {
   co_await to.close(target);
 }
 
-/// Whether the work ends without the help of a timer that wakes the loop after 5 s.
+/// Whether the work ends without the help of a timer that wakes the loop after a minute.
 Task<bool> in_time(Context& context, Task<> work) {
   bool late = false;
   caio::TaskGroup group;
   group.spawn([](Context& each, bool& flag) -> Task<> {
-    for (std::chrono::milliseconds patience = 5s;; patience = 5ms) {
+    for (std::chrono::milliseconds patience = 60s;; patience = 5ms) {
       co_await each.sleep_for(patience);
       flag = true;
     }
@@ -393,6 +393,7 @@ TEST_CASE("Loop: poll() never blocks, and the descriptor is silent when there is
     CHECK_FALSE(readable(fd));
     CHECK(::write(pipe.writer.get(), "x", 1) == 1);
     CHECK(readable(fd));
+    if (!support::nowait_on_pipes()) return;  // then a thread of the pool reads
     CHECK(context.poll() == 1);
     CHECK(got == "x");
     CHECK_FALSE(context.flush());
@@ -408,8 +409,8 @@ TEST_CASE("Loop: a due timer makes the descriptor readable, an earlier one soone
       co_await each.sleep_for(time);
       marks += mark;
     };
-    context.spawn(sleeper(context, 30ms, order, 'c'));
-    context.spawn(sleeper(context, 20ms, order, 'b'));
+    context.spawn(sleeper(context, 300ms, order, 'c'));
+    context.spawn(sleeper(context, 200ms, order, 'b'));
     context.poll();
     context.spawn(sleeper(context, 2ms, order, 'a'));
     while (order.size() < 3) {

@@ -397,11 +397,12 @@ TEST_CASE("Selection: io_uring works for a user with 64 KiB of locked memory") {
   const ChildResult child = in_fresh_child([] {
     const ::rlimit limit{64 * 1024, 64 * 1024};
     ::setrlimit(RLIMIT_MEMLOCK, &limit);
-    if (::geteuid() == 0 && (::setgid(65534) != 0 || ::setuid(65534) != 0)) return std::string("cannot change user");
+    if (::geteuid() == 0 && !support::become_nobody()) return std::string("cannot change user");
+    if (caio::detail::obstacle(Implementation::uring).code == EPERM) return std::string("cannot use io_uring");
     Context context(Implementation::uring, {.speculate = false});
     return std::string(works(context) ? "works" : "fails");
   });
-  if (child.answer == "cannot change user") return;
+  if (child.answer.starts_with("cannot")) return;
   CHECK(child.answer == "works");
 }
 

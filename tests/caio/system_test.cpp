@@ -51,7 +51,7 @@ Task<std::size_t> read(Context& context, int fd) {
   co_return co_await context.read(fd, buffer, 0);
 }
 
-constexpr std::chrono::seconds patience{5};
+constexpr std::chrono::seconds patience{60};
 
 Task<> nap(Context& context, std::chrono::nanoseconds duration) {
   try {

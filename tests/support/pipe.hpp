@@ -2,8 +2,10 @@
 // Descriptors and pipes of the tests' own.
 
 #include <fcntl.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <stdexcept>
 #include <utility>
@@ -41,5 +43,13 @@ struct Pipe {
   Fd reader;
   Fd writer;
 };
+
+/// Linux 6.5 and later take RWF_NOWAIT on pipes.
+inline bool nowait_on_pipes() {
+  const Pipe pipe;
+  char byte = 0;
+  const ::iovec vector{&byte, 1};
+  return ::preadv2(pipe.reader.get(), &vector, 1, -1, RWF_NOWAIT) >= 0 || errno == EAGAIN;
+}
 
 }  // namespace support

@@ -55,6 +55,7 @@ int asked;  // how often openat2() was called
 template <int error>
 void refuse(ReplacedCalls& calls) {
   asked = 0;
+  lookups_in_place = true;
   calls->openat2 = [](int, const char*, const caio::OpenHow*) {
     ++asked;
     errno = error;
@@ -265,14 +266,18 @@ TEST_CASE("stat: cached metadata is had in place, as long as speculation is on")
     const TemporaryDirectory directory;
     const auto path = directory.file("file", "text");
     co_await os::stat(path);
-    const caio::ContextStats before = context.stats();
     const std::size_t descriptors = support::open_files();
-    for (int i = 0; i < 10; ++i) co_await os::stat(path);
-    const caio::ContextStats after = context.stats();
-    const bool speculates = looks_in_place(context);
-    CHECK(after.speculated - before.speculated == (speculates ? 10U : 0U));
-    const bool blocking = context.implementation() == caio::Implementation::blocking;
-    CHECK(after.pooled - before.pooled == (speculates || blocking ? 0U : 10U));
+    std::uint64_t in_place = 0;
+    const bool speculates = looks_in_place(context) && lookups_in_place;             // else not with this kernel
+    for (int round = 0; round < (speculates ? 100 : 1) && in_place < 10; ++round) {  // a mount makes it refuse for once
+      const caio::ContextStats before = context.stats();
+      for (int i = 0; i < 10; ++i) co_await os::stat(path);
+      const caio::ContextStats after = context.stats();
+      in_place = after.speculated - before.speculated;
+      const bool blocking = context.implementation() == caio::Implementation::blocking;
+      CHECK(after.pooled - before.pooled == (blocking ? 0 : 10 - in_place));
+    }
+    CHECK(in_place == (speculates ? 10U : 0U));
     CHECK(support::open_files() == descriptors);
   });
 }

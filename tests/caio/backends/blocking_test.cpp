@@ -37,7 +37,7 @@ TEST_CASE("BlockingBackend: files need no thread") {
     co_await each.fsync(file);
     co_await each.close(file);
   }(context, directory / "file"));
-  CHECK(threads() == before);
+  CHECK(threads() <= before);  // those of tests before may be ending
   CHECK(context.stats().pooled == 0);
   CHECK(context.stats().handed_over == 5);
 }

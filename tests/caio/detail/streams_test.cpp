@@ -49,12 +49,8 @@ TEST_CASE("stream_is_ready: tells whether a pipe has bytes, room, or a hang-up")
 
 namespace {
 
-/// Linux 6.5 and later take RWF_NOWAIT on pipes.
 bool nowait_on_pipes() {
-  const Pipe pipe;
-  char byte = 0;
-  const ::iovec vector{&byte, 1};
-  const bool taken = ::preadv2(pipe.reader.get(), &vector, 1, -1, RWF_NOWAIT) >= 0 || errno == EAGAIN;
+  const bool taken = support::nowait_on_pipes();
   if (!taken) WARN("no RWF_NOWAIT on pipes here");
   return taken;
 }

@@ -142,7 +142,7 @@ TEST_CASE("FaultBackend: EINTR and EAGAIN reach nobody") {
 
 TEST_CASE("FaultBackend: delays change the order of completions") {
   FaultScript script;
-  script.delay(Opcode::read, 1, 5).hold_back(Opcode::read, 2, 3);
+  script.delay(Opcode::read, 1, 200).hold_back(Opcode::read, 2, 3);
   everywhere(script, [](Context&, std::string path, const FaultBackend& faults) -> Task<> {
     AIOFile file = co_await AIOFile(path, "r");
     std::vector<int> order;
@@ -163,7 +163,7 @@ TEST_CASE("FaultBackend: in memory, the order of completions is the script's to 
   MemoryFiles files;
   files.write("file", "0123456789");
   FaultScript script;
-  script.delay(Opcode::read, 1, 5).hold_back(Opcode::read, 2, 3);
+  script.delay(Opcode::read, 1, 200).hold_back(Opcode::read, 2, 3);
   Context context(std::make_unique<FaultBackend>(std::make_unique<MemoryBackend>(files), script));
   std::vector<int> order;
   context.run([](std::vector<int>& ended) -> Task<> {
