@@ -149,10 +149,8 @@ TEST_CASE("Bad input: a file that one has no right to") {
       const std::filesystem::path path = directory.file("secret", "text");
       ::chmod(path.c_str(), 0600);
       const std::string answer = answer_in_child([&]() -> std::string {
-        if (::getuid() == 0 &&
-            (::chdir(directory.path().c_str()) != 0 || ::setgid(65534) != 0 || ::setuid(65534) != 0)) {
-          return "cannot become nobody";
-        }
+        if (::chdir(directory.path().c_str()) != 0) return "no such directory";
+        if (::getuid() == 0 && !support::become_nobody()) return "cannot become nobody";
         if (::getuid() != 65534) ::chmod("secret", 0);
         Context context(implementation);
         auto work = []() -> Task<std::string> {
@@ -168,6 +166,10 @@ TEST_CASE("Bad input: a file that one has no right to") {
         };
         return context.run(work());
       });
+      if (answer == "cannot become nobody") {
+        WARN("this user may not become another");
+        return;
+      }
       const std::string error = "13 after 0 filesystem error: open: Permission denied ";
       const std::string expected = error + "[secret]\n" + error + "[secret]\n";
       CHECK(answer == expected + (::getuid() == 0 ? error + "[new]\n" : ""));

@@ -108,7 +108,12 @@ Plan plan;
   return ::copy_file_range(in, from, out, to, plan.shorten ? std::min<std::size_t>(size, 5000) : size, flags);
 }
 
-/// Calls that can be counted and made to fail, until its end.
+int refused_clone(int, int) {
+  errno = EOPNOTSUPP;
+  return -1;
+}
+
+/// Calls that can be counted and made to fail, until its end. No reflinks: where there are, nothing else is tried.
 class Planned {
  public:
   Planned() {
@@ -120,6 +125,7 @@ class Planned {
     calls_->pread = counted_read;
     calls_->pwrite = counted_write;
     aiofile::detail::copy_calls.copy_file_range = counted_copy_range;
+    aiofile::detail::copy_calls.clone = refused_clone;
   }
   Planned(const Planned&) = delete;
   Planned& operator=(const Planned&) = delete;
@@ -317,12 +323,15 @@ TEST_CASE("copy_file: many small segments") {
     const int fd = ::open(from.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     for (::off_t i = 0; i < 300; ++i) CHECK(::pwrite(fd, &i, sizeof i, i * 32768) == sizeof i);
     ::close(fd);
+    // On XFS, what a reader has brought into the page cache counts as data.
     for (const CopyMethod method : plain_methods) {
       const CopyOptions options{.method = method};
       co_await aiofile::copy_file(from, directory / "to", options);
-      CHECK((content_of(directory / "to") == content_of(from)));
       CHECK(segments_of(directory / "to") == segments_of(from));
-      fs::remove(directory / "to");
+      fs::rename(directory / "to", directory / std::to_string(static_cast<int>(method)));
+    }
+    for (const CopyMethod method : plain_methods) {
+      CHECK((content_of(directory / std::to_string(static_cast<int>(method))) == content_of(from)));
     }
   });
 }
@@ -330,6 +339,7 @@ TEST_CASE("copy_file: many small segments") {
 TEST_CASE("copy_file: without sparse, holes become zeros") {
   support::on_every_backend([](Context&) -> Task<> {
     const support::TemporaryDirectory directory;
+    const Planned planned;
     make_sparse(directory / "from", 6 << 20, {1 << 20});
     const CopyOptions options{.sparse = false};
     co_await aiofile::copy_file(directory / "from", directory / "to", options);
@@ -344,14 +354,19 @@ TEST_CASE("copy_file: files of /proc, which have no size, are read to their end"
     const std::uint64_t length = co_await aiofile::copy_file("/proc/version", directory / "version");
     CHECK(content_of(directory / "version") == content_of("/proc/version"));
     CHECK(length == content_of("/proc/version").size());
-    co_await aiofile::copy_file("/proc/kallsyms", directory / "long");
-    CHECK((content_of(directory / "long") == content_of("/proc/kallsyms")));
-    CHECK(fs::file_size(directory / "long") > 100'000);
+    const fs::path symbols = "/proc/kallsyms";
+    std::string before;
+    while (fs::exists(symbols) && before != content_of(symbols)) {  // it changes when a module comes or goes
+      before = content_of(symbols);
+      co_await aiofile::copy_file(symbols, directory / "long");
+    }
+    if (!before.empty()) CHECK((content_of(directory / "long") == before));
+    if (!before.empty()) CHECK(before.size() > 100'000);
     // It knows SEEK_DATA, and takes it that a file without a size has none.
     co_await aiofile::copy_file("/proc/self/environ", directory / "environment");
     CHECK((content_of(directory / "environment") == content_of("/proc/self/environ")));
-    co_await aiofile::copy_file("/sys/kernel/mm/transparent_hugepage/enabled", directory / "short");
-    CHECK(content_of(directory / "short") == content_of("/sys/kernel/mm/transparent_hugepage/enabled"));
+    co_await aiofile::copy_file("/sys/devices/system/cpu/online", directory / "short");
+    CHECK(content_of(directory / "short") == content_of("/sys/devices/system/cpu/online"));
   });
 }
 
@@ -388,7 +403,7 @@ TEST_CASE("copy_file: replaces a file that is there, and keeps its permissions")
 }
 
 TEST_CASE("copy_file: a file that is replaced keeps its owner") {
-  if (::geteuid() != 0) return;
+  if (!support::gives_files_away()) return;
   support::on_every_backend([](Context&) -> Task<> {
     const support::TemporaryDirectory directory;
     const fs::path from = directory.file("from", "new");
@@ -603,7 +618,7 @@ TEST_CASE("copy_file: permissions are the source's less the umask, or all of the
     CHECK(mode_of(directory / "plain") == 0750);
     CHECK(mode_of(directory / "preserved") == 06775);
     CHECK(mode_of(directory / "there") == 06775);
-    if (::geteuid() == 0) {
+    if (support::gives_files_away()) {
       REQUIRE(::chown(from.c_str(), 1234, 4321) == 0);
       ::chmod(from.c_str(), 06775);
       co_await aiofile::copy_file(from, directory / "of another", options);
@@ -635,6 +650,7 @@ TEST_CASE("copy_file: times are kept on request") {
 TEST_CASE("copy_file: progress grows up to the whole") {
   support::on_every_backend([](Context&) -> Task<> {
     const support::TemporaryDirectory directory;
+    const Planned planned;
     make_sparse(directory / "sparse", 10 << 20, {0, 5 << 20});
     for (const std::size_t size : {std::size_t{0}, std::size_t{10}, 18 * mebi, 10 * mebi}) {
       const fs::path from = size == 10 * mebi ? directory / "sparse" : directory.file("from", long_text(size));
@@ -658,6 +674,7 @@ TEST_CASE("copy_file: progress grows up to the whole") {
 TEST_CASE("copy_file: what progress throws ends it") {
   support::on_every_backend([](Context&) -> Task<> {
     const support::TemporaryDirectory directory;
+    const Planned planned;
     const fs::path from = directory.file("from", long_text(18 * mebi));
     int calls = 0;
     auto progress = [&calls](std::uint64_t, std::uint64_t) {
@@ -678,6 +695,7 @@ TEST_CASE("copy_file: what progress throws ends it") {
 TEST_CASE("copy_file: a source that shrinks gives a shorter copy, with nothing reserved") {
   support::on_every_backend([](Context&) -> Task<> {
     const support::TemporaryDirectory directory;
+    const Planned planned;
     const std::string content = long_text(18 * mebi, 9);
     for (const CopyMethod method : plain_methods) {
       const fs::path from = directory.file("from", content);
@@ -696,6 +714,7 @@ TEST_CASE("copy_file: a source that shrinks gives a shorter copy, with nothing r
 TEST_CASE("copy_file: a source that grows is copied to its end") {
   support::on_every_backend([](Context&) -> Task<> {
     const support::TemporaryDirectory directory;
+    const Planned planned;
     const std::string content = long_text(14 * mebi, 10);
     for (const bool sparse : {true, false}) {
       for (const CopyMethod method : plain_methods) {
@@ -720,6 +739,7 @@ TEST_CASE("copy_file: what is appended while it looks for the end is no hole") {
     from = directory.file("from", content);
     static int left;
     left = 2;  // the first call is for the size
+    const Planned planned;
     const support::ReplacedCalls calls;
     calls->fstat = [](int fd, struct ::stat* status) {
       const int result = ::fstat(fd, status);
@@ -769,6 +789,7 @@ TEST_CASE("copy_file: the end that one thread finds is the end, though the file 
 TEST_CASE("copy_file: a stop ends it and leaves nothing") {
   support::on_every_backend([](Context&) -> Task<> {
     const support::TemporaryDirectory directory;
+    const Planned planned;
     const fs::path from = directory.file("from", long_text(17 * mebi));
     const fs::path to = directory.file("to", "old");
     for (const int stop_at : {0, 1, 2, 4}) {
@@ -820,6 +841,7 @@ TEST_CASE("copy_file: destroyed at any moment, it leaves nothing") {
 TEST_CASE("copy_file: what somebody else has put in the place of a half copy stays") {
   support::on_every_backend([](Context&) -> Task<> {
     const support::TemporaryDirectory directory;
+    const Planned planned;
     const fs::path from = directory.file("from", long_text(18 * mebi));
     auto progress = [&](std::uint64_t, std::uint64_t) {
       directory.file("theirs", "theirs");
@@ -838,10 +860,10 @@ TEST_CASE("copy_file: what somebody else has put in the place of a half copy sta
 TEST_CASE("copy_file: many at once") {
   support::on_every_backend([](Context&) -> Task<> {
     const support::TemporaryDirectory directory;
-    const std::string content = long_text(9 * mebi, 12);
+    const std::string content = long_text(5 * mebi, 12);
     const fs::path from = directory.file("from", content);
     std::vector<std::string> names;
-    for (int i = 0; i < 12; ++i) names.push_back(std::to_string(i));
+    for (int i = 0; i < 8; ++i) names.push_back(std::to_string(i));
     co_await caio::gather(names, [&](const std::string& name) { return aiofile::copy_file(from, directory / name); });
     for (const std::string& name : names) CHECK((content_of(directory / name) == content));
   });

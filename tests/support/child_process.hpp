@@ -1,6 +1,7 @@
 #pragma once
 // Runs a function in a forked child, where it may change the environment, limits and system calls.
 
+#include <grp.h>
 #include <poll.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -63,6 +64,12 @@ std::string answer_in_child(Function function) {
   ChildResult result = in_child(function);
   if (result.status != 0) result.answer += " (status " + std::to_string(result.status) + ") " + result.errors;
   return std::move(result.answer);
+}
+
+/// Makes root another user, of no group but its own. False: this root may not, as in a namespace of few users.
+inline bool become_nobody() {
+  constexpr ::uid_t nobody = 65534;
+  return ::setgroups(0, nullptr) == 0 && ::setgid(nobody) == 0 && ::setuid(nobody) == 0;
 }
 
 }  // namespace support

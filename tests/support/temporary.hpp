@@ -2,6 +2,7 @@
 // A directory for one test, on the file system that AIOFILE_TEST_DIR names.
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -45,6 +46,12 @@ class TemporaryDirectory {
 inline std::string content_of(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Whether this user may make files somebody else's, as root can unless its namespace has few users.
+inline bool gives_files_away() {
+  const TemporaryDirectory directory;
+  return ::chown(directory.file("given", "").c_str(), 1234, 4321) == 0;
 }
 
 /// Numbers of this process's open descriptors.

@@ -84,7 +84,7 @@ TEST_CASE("mkdir, rmdir: one directory") {
     CHECK_YIELDS(error_of(os::rmdir(directory / "a")), ENOENT);
     CHECK_YIELDS(error_of(os::rmdir(directory / "file")), ENOTDIR);
     CHECK_YIELDS(error_of(os::rmdir(directory.path())), ENOTEMPTY);
-    CHECK_YIELDS(error_of(os::rmdir("/proc")), EBUSY);
+    CHECK_YIELDS(error_of(os::rmdir("/proc")), ::geteuid() == 0 ? EBUSY : EACCES);
   });
 }
 

@@ -89,7 +89,7 @@ Task<> check_remove(Remove remove) {
   CHECK(gone->code().value() == ENOENT);
   CHECK(gone->path1() == file);
   CHECK_YIELDS(error_of(remove(directory.path(), os::At())), EISDIR);
-  CHECK_YIELDS(error_of(remove("/proc/version", os::At())), EPERM);
+  CHECK_YIELDS(error_of(remove("/proc/version", os::At())), ::geteuid() == 0 ? EPERM : EACCES);
 }
 
 }  // namespace

@@ -130,7 +130,7 @@ TEST_CASE("TreeRemoval: the first error is told with its path, and the rest goes
     for (const char* const name : {"", "a", "b", "b/c"}) {
       if (::chown((root / name).c_str(), 65534, 65534) != 0) return "no other user";
     }
-    if (::setgid(65534) != 0 || ::setuid(65534) != 0) return "no other user";
+    if (!support::become_nobody()) return "no other user";
     TreeRemoval removal(root, identity_of(root));
     if (!removal.work(forever)) return "not ended";
     return removal.failed().native() + ", error " + std::to_string(removal.error());
@@ -221,6 +221,10 @@ TEST_CASE("TreeRemoval: permissions of what is not to be removed are left alone"
     WARN("this user may not mount");
     return;
   }
+  if (answer == "no other user") {
+    WARN("this user may not become another");
+    return;
+  }
   CHECK(answer == "unchanged");
 }
 
@@ -253,7 +257,7 @@ TEST_CASE("TreeRemoval: what keeps it from finding its way back is told") {
       for (Path each = deepest; each != directory.path(); each = each.parent_path()) {
         if (::chown(each.c_str(), 65534, 65534) != 0) return "no other user";
       }
-      if (::setgid(65534) != 0 || ::setuid(65534) != 0) return "no other user";
+      if (!support::become_nobody()) return "no other user";
     }
     TreeRemoval removal(root, identity_of(root));
     while (std::filesystem::exists(deepest)) removal.work(at_once);
@@ -264,6 +268,10 @@ TEST_CASE("TreeRemoval: what keeps it from finding its way back is told") {
     if (!std::filesystem::is_empty(root / "d" / "d")) return "not emptied";
     return removal.failed().native() + ", error " + std::to_string(removal.error());
   });
+  if (answer == "no other user") {
+    WARN("this user may not become another");
+    return;
+  }
   CHECK(answer == (root / "d" / "d").native() + ", error " + std::to_string(EACCES));
 }
 

@@ -143,7 +143,7 @@ TEST_CASE("SpooledTemporaryFile: holes stay holes, and lengths are what they wer
     struct ::stat status {};
     REQUIRE(::fstat(file.fileno(), &status) == 0);
     CHECK(status.st_size == ::off_t{1} << 40);
-    CHECK(status.st_blocks * 512 < 50'000'000);
+    CHECK(status.st_blocks * 512 < 500'000'000);  // XFS reserves more than there is
     file.seek(0);
     CHECK_YIELDS(file.read(6), std::string_view("start\0", 6));
     file.seek(std::int64_t{1} << 30);

@@ -111,7 +111,7 @@ TEST_CASE("TemporaryDirectory: directories without permissions are no obstacle")
   const support::TemporaryDirectory directory;
   REQUIRE(::chmod(directory.path().c_str(), 0777) == 0);
   const std::string answer = support::answer_in_child([&directory]() -> std::string {
-    if (::geteuid() == 0 && (::setgid(65534) != 0 || ::setuid(65534) != 0)) return "no other user";
+    if (::geteuid() == 0 && !support::become_nobody()) return "no other user";
     Context context(caio::Implementation::blocking);
     const auto work = [](const Path& where) -> Task<> {
       TemporaryTree tree = co_await aiofile::tempfile::TemporaryDirectory({.dir = where.native()});
@@ -133,6 +133,10 @@ TEST_CASE("TemporaryDirectory: directories without permissions are no obstacle")
     context.run(read_only(directory.path()));
     return "done";
   });
+  if (answer == "no other user") {
+    WARN("this user may not become another");
+    return;
+  }
   CHECK(answer == "done");
   CHECK(std::filesystem::is_empty(directory.path()));
 }
