@@ -68,7 +68,8 @@ Task<> check_rename(Rename rename, std::string name) {
   CHECK(std::string(missing->what()).find(name) != std::string::npos);
   CHECK_YIELDS(error_of(rename(directory / "b", directory / "to", os::At(), os::At())), EISDIR);
   CHECK_YIELDS(error_of(rename(directory / "to", directory / "b", os::At(), os::At())), ENOTDIR);
-  CHECK_YIELDS(error_of(rename(directory / "from", directory / "to", os::At(), os::At())), ENOTEMPTY);
+  const int not_empty = co_await error_of(rename(directory / "from", directory / "to", os::At(), os::At()));
+  CHECK((not_empty == ENOTEMPTY || not_empty == EEXIST));  // as XFS says it; POSIX has both
   CHECK_YIELDS(error_of(rename(directory / "to", directory / "to/below", os::At(), os::At())), EINVAL);
   CHECK(content_of(directory / "b") == "new");
 }
@@ -153,6 +154,7 @@ TEST_CASE("symlink: holds what it was given, and readlink gives it back") {
     const os::At at{.directory = opened.get()};
     std::string longest;
     while (longest.size() < 4000) longest += "0123456789/";
+    if (::symlink(longest.c_str(), (directory / "longest").c_str()) != 0) longest.resize(1000);  // XFS
     const std::string targets[] = {
         "file", "../no//where/", "/absolute", std::string(255, 'a'), std::string(256, 'b'), std::string(257, 'c'),
         longest};
