@@ -2,13 +2,16 @@
 
 #include <caio/context.hpp>
 #include <caio/detail/sleep.hpp>
+#include <cstddef>
 #include <cstring>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "caio/descriptors.hpp"
 #include "caio/stranger.hpp"
 #include "support/catch.hpp"
+#include "support/pipe.hpp"
 
 using caio::Context;
 using caio::Descriptor;
@@ -103,16 +106,21 @@ TEST_CASE("Backend: a batch has no more room than max_requests leaves") {
    public:
     std::size_t most = 0;
     caio::Implementation implementation() const noexcept override { return caio::Implementation::blocking; }
+    Counting() { REQUIRE(::write(always_.writer.get(), "x", 1) == 1); }
     void drive(caio::Batch& batch, const caio::Wait* wait) override {
+      const std::size_t before = requests_.size();
       while (!batch.empty()) requests_.push_back(&batch.take());
       most = std::max(most, requests_.size());
-      if (wait == nullptr) return;
-      for (Request* const request : std::exchange(requests_, {})) batch.complete(*request, 1);
-      if (!batch.has_news()) caio::detail::sleep_on(-1, *wait);
+      const std::size_t ended = wait == nullptr ? before : requests_.size();
+      for (std::size_t i = 0; i < ended; ++i) batch.complete(*requests_[i], 1);
+      requests_.erase(requests_.begin(), requests_.begin() + static_cast<std::ptrdiff_t>(ended));
+      if (wait != nullptr && !batch.has_news()) caio::detail::sleep_on(-1, *wait);
     }
     void cancel(Request&) override {}
+    int fileno() noexcept override { return always_.reader.get(); }  // beside other contexts, the next drive() ends it
 
    private:
+    support::Pipe always_;
     std::vector<Request*> requests_;
   };
   auto backend = std::make_unique<Counting>();
