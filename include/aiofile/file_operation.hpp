@@ -58,17 +58,17 @@ class FileUse {
     (access_ == Access::write ? file().writes : file().others).push_back(in_flight_);
   }
 
-  void leave() noexcept {
-    if (in_flight_.linked()) leave_list();
+  /// `engine`: the operation's own. It tells who has waited, and is still there when the file's has ended.
+  void leave(caio::Engine& engine) noexcept {
+    if (in_flight_.linked()) leave_list(engine);
   }
 
   /// Something begins or ends that may change it.
   void count_change() noexcept { file().changes += access_ == Access::write; }
 
  private:
-  void leave_list() noexcept {
+  void leave_list(caio::Engine& engine) noexcept {
     in_flight_.unlink();
-    caio::Engine& engine = *file_->engine;
     if (access_ == Access::write) {
       count_change();
       file().wake_sync(engine);
@@ -97,7 +97,7 @@ class FileOperation : public caio::OperationBase {
   /// Takes the operation back. Derived classes whose members are used by the request call it in their destructors.
   void drop() noexcept {
     take_back();
-    use_.leave();
+    use_.leave(engine());
   }
   /// The first half of it: nobody holds the request any more, and `moved` is true.
   void take_back() noexcept {
@@ -154,7 +154,7 @@ class FileOperation : public caio::OperationBase {
       return finished;
     }
     if (!transfer_.proceed(engine(), file(), *this) || !proceed()) return false;
-    use_.leave();
+    use_.leave(engine());
     return true;
   }
 

@@ -71,7 +71,7 @@ class [[nodiscard]] PiecewiseOperation final : public FileOperation {
   PiecewiseOperation(PiecewiseOperation&&) = default;
   ~PiecewiseOperation() {
     drop();
-    if (other_) other_->leave();
+    if (other_) other_->leave(engine());
   }
 
   T await_resume() const {
@@ -120,7 +120,7 @@ class [[nodiscard]] PiecewiseOperation final : public FileOperation {
   }
 
   bool finished() noexcept {
-    if (other_) other_->leave();
+    if (other_) other_->leave(engine());
     return true;
   }
 

@@ -303,6 +303,33 @@ TEST_CASE("sendfile: closing the file that is read, of another context, leaves t
   });
 }
 
+TEST_CASE("sendfile: who waits for the file that is read is told, whichever of two contexts has ended") {
+  support::on_every_backend([](Context& context) -> Task<> {
+    const TemporaryDirectory directory;
+    const auto path = directory.file("in", pattern(3 * mebi));
+    for (std::size_t kind = 0; kind < kinds; ++kind) {
+      for (const bool reads : {true, false}) {  // the one that ends
+        std::optional<Context> other(context.implementation());
+        const Ends ends = make(kind);
+        AIOFile in = co_await AIOFile(path, "r", {.context = reads ? &*other : &context});
+        AIOFile out = AIOFile::from_fd(ends.writer.get(), "w", {.context = reads ? &context : &*other});
+        int sent = -1;
+        int closed = -1;
+        caio::TaskGroup group;
+        group.spawn(outcome::store_error(os::sendfile(out, in, 0, everything), sent));
+        co_await filled(context, ends);
+        group.spawn(outcome::store_error(in.close(), closed));
+        CHECK(closed == -1);
+        other.reset();
+        co_await group.join();
+        CHECK(sent == ECANCELED);
+        CHECK(closed == 0);
+        CHECK(outcome::descriptors_of(path) == 0);
+      }
+    }
+  });
+}
+
 TEST_CASE("sendfile: destroyed while it waits, it lets go of everything") {
   support::on_every_backend([](Context& context) -> Task<> {
     const TemporaryDirectory directory;
